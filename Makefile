@@ -1,0 +1,77 @@
+# Every target sets up what it needs: a bare machine with Python >= 3.12, make and git is enough.
+# The second call finds the environment in place and starts at once.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEMO   ?= demo
+PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long lint format types notebooks readme-figure constraints dist clean distclean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create .venv and install Earnest with its development tools
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	if [ ! -x $(BIN)/python ]; then \
+	  for candidate in $(PYTHON) python3 python3.13 python3.12 python; do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "Earnest needs Python 3.12 or newer; python3 here is: $$(python3 --version 2>&1 || echo missing)." >&2; \
+	    echo "Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; \
+	  fi; \
+	  echo "Setting up $(VENV) with $$($$found --version) (once; a few minutes)"; \
+	  $$found -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "$$found could not create an environment: install its venv module (on Debian: python3-venv)." >&2; exit 2; }; \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## simulate a log, fit, recommend a threshold, filter, export, draw; into demo/
+	$(BIN)/earnest demo --out $(DEMO)
+
+test: setup ## the tests
+	$(BIN)/python -m pytest
+
+test-long: setup ## the marked long runs: 400-seed recovery, 50 kills (tens of minutes and more)
+	$(BIN)/python -m pytest -m long
+
+lint: setup ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The checkout may have any name, the package is called earnest: a link by that name tells mypy so.
+types: setup ## mypy, strict, on the library
+	@mkdir -p .cache/types && ln -sfn ../.. .cache/types/earnest
+	MYPYPATH=.cache/types $(BIN)/mypy -m earnest -m earnest.cli $(PACKAGES:%=-p %)
+
+notebooks: setup ## run the notebooks in full and keep their figures
+	for book in notebooks/*.ipynb; do $(BIN)/python notebooks/run.py $$book || exit 1; done
+
+constraints: ## pin what CI installs: the newest releases that pyproject.toml allows, as installed in a fresh environment
+	rm -rf .cache/constraints
+	$(or $(PYTHON),python3) -m venv .cache/constraints
+	.cache/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  .cache/constraints/bin/python -m pip freeze --exclude earnest; } > .cache/constraints.txt
+	mv .cache/constraints.txt constraints.txt
+	rm -rf .cache/constraints
+
+dist: setup ## wheel and sdist into dist/
+	$(BIN)/python -m build
+
+clean: ## remove what the commands wrote, keep the environment
+	rm -rf build dist *.egg-info $(DEMO) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment too
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""What to make of a fit: thresholds and plots."""

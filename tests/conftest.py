@@ -1,0 +1,30 @@
+"""What every test shares: the compile cache, the place of the shared data, a headless matplotlib."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Before anything imports JAX: compiled programs are kept between runs, inside the checkout (`make clean` forgets them).
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real log, or a skip: it lies beside the checkout and is not part of it."""
+    folder = Path(os.environ.get("EARNEST_SHARED", ROOT.parent / "shared")) / "data" / "llmfao"
+    if not (folder / "votes.csv").is_file():
+        pytest.skip("the real log is not here: set EARNEST_SHARED to the folder that holds data/llmfao")
+    return folder
