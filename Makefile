@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  $$found -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "$$found could not create an environment: install its venv module (on Debian: python3-venv)." >&2; exit 2; }; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: setup ## simulate a log, fit, recommend a threshold, filter, export, draw; into demo/

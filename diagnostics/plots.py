@@ -1,0 +1,181 @@
+"""One figure a question: who attends, which model is better, where to cut, has EM arrived.
+
+Every function takes the axes it draws on (or makes its own) and returns them, so that figures can be combined:
+
+    figure, (left, right) = plt.subplots(1, 2)
+    plots.attentiveness(fit, left)
+    plots.threshold_curve(curve, right)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, new_figure, save_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..inference import Fit
+    from .thresholds import ThresholdCurve
+
+__all__ = ["attentiveness", "em_trace", "parameter_intervals", "save_figure", "threshold_curve"]
+
+
+def _legend_below(axes: Axes, columns: int = 1) -> None:
+    """Put the legend under the horizontal axis' label, where it hides nothing."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
+
+
+@style()
+def attentiveness(fit: Fit, ax: Axes | None = None, bins: int = 25) -> Axes:
+    """Who attends? Histogram of the users' posterior means, with the fitted population over it.
+
+    The two differ on purpose: a posterior mean is drawn towards the middle of the population, the more so the fewer
+    votes the user gave. The population's curve is the one that says how many users of each kind there are.
+
+    Args:
+        fit: result of `fit_em`.
+        ax: where to draw; by default a figure of its own.
+        bins: number of bins on [0, 1].
+
+    Returns:
+        The axes.
+    """
+    axes = ax if ax is not None else new_figure()[1][0]
+    means = np.asarray(fit.attentiveness["mean"], dtype=float)
+    heights, edges = np.histogram(means, bins=bins, range=(0.0, 1.0))
+    width = edges[1] - edges[0]
+    label = f"posterior means of {len(means):,} users"
+    axes.bar(edges[:-1], heights, width, align="edge", color=BLUE, alpha=0.55, edgecolor="white", label=label)
+    top = max(1, int(heights.max()))
+    grid = np.linspace(0.0, 1.0, 401)[1:-1]
+    density = fit.population_density(grid)
+    if density is not None:
+        expected = np.asarray(density) * len(means) * width
+        axes.plot(grid, expected, color=VERMILION, linewidth=2, label="fitted population (expected users a bin)")
+        # A density may be infinite at 0 and 1: the histogram sets the scale, the curve leaves through the top.
+        top = max(top, int(min(expected[20:-20].max(), 2.0 * top)))
+    axes.set(xlim=(0, 1), ylim=(0, 1.12 * top), ylabel="users")
+    axes.set_xlabel("attentiveness: share of votes in which a user really compares")
+    axes.set_title("Who attends?")
+    _legend_below(axes, columns=2)
+    return axes
+
+
+@style()
+def parameter_intervals(
+    fit: Fit, name: str = "skill", ax: Axes | None = None, level: float = 0.9, label: str | None = None
+) -> Axes:
+    """Which is better? Estimates of one parameter with their intervals, best first.
+
+    An estimate without an interval (on its boundary, or in a direction that the data leave open) is an open circle.
+
+    Args:
+        fit: result of `fit_em`.
+        name: a parameter with one dimension, a row for each of its entries.
+        ax: where to draw; by default a figure of its own, tall enough for every row.
+        level: probability of the intervals.
+        label: text under the horizontal axis; by default the parameter's name.
+
+    Returns:
+        The axes.
+
+    Raises:
+        EarnestError: the fit has no such parameter, or it has not exactly one dimension.
+    """
+    vectors = [known for known, dims in fit.dims.items() if len(dims) == 1]
+    if name not in vectors:
+        raise EarnestError(
+            f"no parameter {name!r} with one dimension in this fit; it has: {', '.join(vectors) or 'none'}"
+        )
+    values = np.asarray(fit.parameters[name], dtype=float)
+    names = [str(entry) for entry in fit.coords[fit.dims[name][0]]]
+    lower, upper = np.asarray(fit.intervals(level)[name], dtype=float)
+    order = np.argsort(values, kind="stable")
+    rows = np.arange(len(order))
+    values, lower, upper = values[order], lower[order], upper[order]
+    known = np.isfinite(lower) & np.isfinite(upper)
+    axes = ax if ax is not None else new_figure(height=max(2.6, 1.0 + 0.17 * len(rows)))[1][0]
+    axes.hlines(rows[known], lower[known], upper[known], color=BLUE, linewidth=1.8)
+    axes.plot(values[known], rows[known], "o", color=INK, markersize=4, label=f"estimate, {level:.0%} interval")
+    if not known.all():
+        style_open = {"color": INK, "markerfacecolor": "white", "markersize": 5}
+        axes.plot(values[~known], rows[~known], "o", label="no interval (see fit.status)", **style_open)
+    axes.set_yticks(rows, [names[k] for k in order], fontsize=10 if len(rows) <= 15 else 7)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(-0.8, len(rows) - 0.2)
+    axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
+    axes.set_xlabel(label or name)
+    axes.set_title("Which is better?")
+    axes.legend(loc="lower right")
+    return axes
+
+
+@style()
+def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
+    """Where to cut? Effective labels against the threshold, the recommendation, and what needs no threshold at all.
+
+    Args:
+        curve: result of `thresholds`.
+        ax: where to draw; by default a figure of its own.
+
+    Returns:
+        The axes.
+    """
+    axes = ax if ax is not None else new_figure()[1][0]
+    table = curve.table
+    best = curve.recommend()
+    x, y = np.asarray(table["threshold"], dtype=float), np.asarray(table["effective_labels"], dtype=float)
+    # Keeping the users at or above t changes nothing until t passes the next user: a step that holds to its right end.
+    axes.step(x, y, where="pre", color=BLUE, linewidth=2, label="users at or above the threshold")
+    references = (
+        (curve.soft_weights_leave_one_out, "soft weights, a label never vouching for itself", GREEN, (0, (6, 2))),
+        (curve.unfiltered, "every label kept", GREY, (0, (2, 2))),
+    )
+    for level, text, colour, dashes in references:
+        axes.axhline(level, color=colour, linestyle=dashes, linewidth=1.6, label=f"{text}: {level:,.0f}")
+    axes.plot([best.threshold] * 2, [0, best.effective_labels], color=ORANGE, linestyle=":", linewidth=1.6)
+    text = f"recommended: {best.threshold:.2f}, {best.effective_labels:,.0f}"
+    axes.plot(best.threshold, best.effective_labels, "D", color=ORANGE, markeredgecolor=INK, markersize=8, label=text)
+    axes.set(xlim=(0, 1), ylim=(0, 1.08 * max(y.max(), curve.unfiltered, curve.soft_weights_leave_one_out)))
+    axes.set_xlabel("threshold on posterior mean attentiveness")
+    axes.set_ylabel("effective labels")
+    axes.set_title("Where to cut?")
+    _legend_below(axes)
+    return axes
+
+
+@style()
+def em_trace(fit: Fit, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+    """Has EM arrived? The objective, and how far each iteration was from the last, on a log scale.
+
+    Args:
+        fit: result of `fit_em`.
+        axes: two axes; by default a figure of its own.
+
+    Returns:
+        The two axes.
+    """
+    left, right = axes if axes is not None else new_figure(width=8.4, height=3.4, columns=2)[1]
+    trace = np.asarray(fit.objective_trace, dtype=float)
+    iterations = np.arange(len(trace))
+    left.plot(iterations, trace, color=BLUE, linewidth=1.8, marker="o", markersize=2.5)
+    left.set(xlabel="iteration", ylabel="objective (nats)")
+    left.set_title("Has EM arrived?")
+    left.ticklabel_format(axis="y", useOffset=False)
+    for axes_of in (left, right):
+        axes_of.xaxis.get_major_locator().set_params(integer=True)
+    gap = trace[-1] - trace
+    shown = gap > 0
+    if shown.any():
+        right.semilogy(iterations[shown], gap[shown], color=VERMILION, linewidth=1.8, marker="s", markersize=2.5)
+    else:
+        right.text(0.5, 0.5, "nothing to gain after the start", ha="center", transform=right.transAxes)
+    right.set(xlabel="iteration", ylabel="gap to the final objective (nats)")
+    right.set_title(f"{fit.status}, {fit.iterations} iterations")
+    return left, right
