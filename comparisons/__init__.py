@@ -1,0 +1,24 @@
+"""What was observed: reading and checking a log, counting it, exporting preference data."""
+
+from .atomic import atomic_file
+from .cells import Cells, Counts
+from .counting import count_cells
+from .errors import EarnestError, InputError
+from .log import ComparisonLog
+from .patterns import Patterns
+from .read import read_comparisons
+from .schema import OUTCOMES, Schema
+
+__all__ = [
+    "OUTCOMES",
+    "Cells",
+    "ComparisonLog",
+    "Counts",
+    "EarnestError",
+    "InputError",
+    "Patterns",
+    "Schema",
+    "atomic_file",
+    "count_cells",
+    "read_comparisons",
+]

@@ -1,0 +1,102 @@
+"""Cells, counts and patterns: a log compressed to what its likelihood looks at."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .patterns import Patterns, find_patterns
+from .schema import Schema
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The distinct comparisons of a log, one entry a cell.
+
+    Attributes:
+        schema: What the indices stand for.
+        model_a: (cell,) index of the model shown first.
+        model_b: (cell,) index of the model shown second.
+        outcome: (cell,) 0 where model_a won, 1 where model_b won, 2 for a tie.
+        context: Further columns (cell,): "category" as an index into `schema.categories`, any other as a covariate
+            in the units of the log.
+    """
+
+    schema: Schema
+    model_a: Integers
+    model_b: Integers
+    outcome: Integers
+    context: dict[str, Integers | Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def __getitem__(self, name: str) -> Integers | Floats:
+        """The context column `name`, (cell,)."""
+        if name not in self.context:
+            known = ", ".join(map(repr, self.context)) or "none"
+            raise InputError(
+                f"the cells carry no context column {name!r} (they carry: {known}); "
+                f"a component that needs it must declare it as its context"
+            )
+        return self.context[name]
+
+    @cached_property
+    def pair(self) -> Integers:
+        """(cell,) index into `schema.pairs`.
+
+        Raises:
+            InputError: A pair that the schema does not know, because its models never met in the log it came from.
+        """
+        low, high = np.minimum(self.model_a, self.model_b), np.maximum(self.model_a, self.model_b)
+        n = max(self.schema.n_models, 1)
+        known = np.array([i * n + j for i, j in self.schema.pairs], dtype=np.int64)
+        code = low * n + high
+        index = np.searchsorted(known, code)
+        unknown = (index >= len(known)) | (known[np.minimum(index, len(known) - 1)] != code) if len(known) else low >= 0
+        if unknown.any():
+            first = int(np.argmax(unknown))
+            names = self.schema.models[low[first]], self.schema.models[high[first]]
+            raise InputError(
+                f"models {names[0]!r} and {names[1]!r} meet here but never met in the log that the model was fitted "
+                "on, so there is no parameter for their pair; use a preference with a skill per model "
+                "(BradleyTerry) or fit on a log in which they meet"
+            )
+        return index.astype(np.int64)
+
+    @cached_property
+    def sign(self) -> Floats:
+        """(cell,) +1 where model_a is the pair's first-named model, -1 where model_b is."""
+        return np.where(self.model_a < self.model_b, 1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each user gave each cell; a sparse (user, cell) matrix sorted by user, then cell.
+
+    Attributes:
+        users: (user,) names, sorted.
+        cells: The cells.
+        user: (entry,) index of the user.
+        cell: (entry,) index of the cell.
+        count: (entry,) comparisons.
+    """
+
+    users: NDArray[np.object_]
+    cells: Cells
+    user: Integers
+    cell: Integers
+    count: Floats
+
+    def n_comparisons(self) -> Floats:
+        """(user,) comparisons that each user gave."""
+        return np.bincount(self.user, weights=self.count, minlength=len(self.users))
+
+    def patterns(self) -> Patterns:
+        """Merge the users whose counts are equal in every cell."""
+        return find_patterns(self)

@@ -1,0 +1,136 @@
+"""Checking a source row by row, in one pass of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+
+from .errors import EarnestError, InputError
+from .recipe import Recipe
+from .sources import ROW, VIEW
+from .sql import ident, literal
+
+_SHOWN = 80  # characters of a wrong value that a message repeats
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the first pass over a source found.
+
+    Attributes:
+        rows: Rows of the source.
+        bad: Rows that cannot be used.
+        repeated: Rows that equal an earlier one in every column.
+        ids: Distinct values of the column that may be a comparison id, None without one.
+        missing_ids: Rows without that id.
+        bad_gold: Rows whose gold outcome is unknown.
+    """
+
+    rows: int
+    bad: int
+    repeated: int
+    ids: int | None
+    missing_ids: int
+    bad_gold: int
+
+
+def fault_sql(recipe: Recipe) -> str:
+    """SQL for the number of a row's first fault in `recipe.faults`, NULL for a usable row."""
+    cases = " ".join(f"WHEN {condition} THEN {i}" for i, (_, condition, _, _) in enumerate(recipe.faults))
+    return f"CASE {cases} END"
+
+
+def query(connection: duckdb.DuckDBPyConnection, recipe: Recipe, sql: str) -> list[tuple[Any, ...]]:
+    """Run SQL over the source; what DuckDB cannot read becomes a located error."""
+    try:
+        return connection.execute(sql).fetchall()
+    except duckdb.Error as error:
+        raise recipe.source.explain(error) from error
+
+
+def survey(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> Findings:
+    """Look at every value of every row once."""
+    everything = ", ".join(map(ident, recipe.source.columns))
+    comparison = recipe.values.get("comparison")
+    gold = recipe.outcome("gold")[0] if "gold" in recipe.values else None
+    [row] = query(
+        connection,
+        recipe,
+        f"""SELECT count(*), count({fault_sql(recipe)}), count(*) - count(DISTINCT hash({everything})),
+        {f"count(DISTINCT {comparison})" if comparison else "NULL"},
+        {f"count(*) - count({comparison})" if comparison else "0"},
+        {f"count({recipe.values['gold']}) - count({gold})" if gold else "0"}
+        FROM {VIEW}""",
+    )
+    return Findings(*row)
+
+
+def settle_guesses(recipe: Recipe, findings: Findings, guessed: set[str]) -> tuple[Recipe, list[str]]:
+    """Let go of guesses that the data contradict: a comparison id that repeats, a gold column without outcomes."""
+    notes = []
+    columns = dict(recipe.columns)
+    if "comparison" in guessed and (findings.ids != findings.rows or findings.missing_ids):
+        name = columns.pop("comparison")
+        notes.append(
+            f"the column {name!r} repeats ({findings.ids:,} values in {findings.rows:,} rows), so it is not taken for "
+            "the comparison's id; if it marks the responses that were compared, name it with item="
+        )
+    if "gold" in guessed and findings.bad_gold:
+        notes.append(
+            f"the column {columns.pop('gold')!r} holds other values than outcomes, so it is not taken for gold"
+        )
+    return replace(recipe, columns=columns), notes
+
+
+def bad_rows_sql(recipe: Recipe) -> str:
+    """SQL of the unusable rows: their position, fault number (NULL for a repeated comparison id)."""
+    fault = fault_sql(recipe)
+    selected = f"SELECT {ident(ROW)} AS position, {fault} AS fault FROM {VIEW}"
+    if "comparison" not in recipe.values:
+        return f"SELECT * FROM ({selected}) WHERE fault IS NOT NULL"
+    turn = f"row_number() OVER (PARTITION BY {recipe.values['comparison']}, {fault} IS NULL ORDER BY {ident(ROW)})"
+    return f"SELECT position, fault FROM ({selected.replace(' FROM ', f', {turn} AS turn FROM ', 1)}) WHERE fault IS NOT NULL OR turn > 1"
+
+
+def describe(recipe: Recipe, fault: int | None, value: object) -> tuple[str, str, str]:
+    """Column, what is wrong with which value, and the remedy."""
+    if fault is None:
+        return (
+            recipe.columns["comparison"],
+            f"the comparison id {_shown(value)} occurs before",
+            ("ids must be unique; remove the repeated vote, or do not name a comparison column"),
+        )
+    standard, _, wrong, remedy = recipe.faults[fault]
+    shown = "" if "is missing" in wrong else f": {_shown(value)}"
+    return recipe.columns[standard], wrong + shown, remedy
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+
+
+def first_fault(connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: int) -> EarnestError:
+    """The error for the first unusable row."""
+    [(row, fault)] = query(connection, recipe, f"{bad_rows_sql(recipe)} ORDER BY position LIMIT 1")
+    standard = "comparison" if fault is None else recipe.faults[fault][0]
+    column = recipe.columns[standard]
+    [(value,)] = query(
+        connection, recipe, f"SELECT CAST({ident(column)} AS VARCHAR) FROM {VIEW} WHERE {ident(ROW)} = {row}"
+    )
+    _, wrong, remedy = describe(recipe, fault, value)
+    others = f" ({n_bad - 1:,} more rows cannot be used)" if n_bad > 1 else ""
+    return InputError(
+        f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. "
+        "on_bad_rows='quarantine' sets such rows aside in a file."
+    )
+
+
+def reason_sql(recipe: Recipe) -> str:
+    """SQL for a bad row's reason in words, from its `fault`."""
+    cases = []
+    for i, (standard, _, wrong, _) in enumerate(recipe.faults):
+        cases.append(f"WHEN {i} THEN {literal(f'column {recipe.columns[standard]}: {wrong}')}")
+    return f"CASE fault {' '.join(cases)} ELSE 'the comparison id occurs before' END"

@@ -1,0 +1,177 @@
+"""Which column of a source is what: named by the caller, or guessed from the usual names."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import InputError
+
+REQUIRED = ("user", "model_a", "model_b", "winner")
+OPTIONAL = ("comparison", "item", "prompt", "response_a", "response_b", "category", "timestamp", "gold")
+STANDARD = REQUIRED + OPTIONAL
+RESERVED = ("row", *STANDARD)
+
+USUAL = {
+    "user": (
+        "user user_id userid judge judge_id worker worker_id workerid annotator annotator_id performer performer_id "
+        "rater rater_id labeler labeler_id labeller voter voter_id evaluator evaluator_id participant participant_id "
+        "respondent assessor assessor_id assignment_worker username user_name"
+    ).split(),
+    "winner": "winner outcome result vote choice preference preferred label winner_model verdict".split(),
+    "comparison": "comparison comparison_id vote_id judgment_id judgement_id battle_id question_id id".split(),
+    "item": "item item_id pair pair_id".split(),
+    "prompt": "prompt prompt_id question instruction query".split(),
+    "category": ["category"],
+    "timestamp": "timestamp tstamp time datetime created_at submitted_at".split(),
+    "gold": "gold gold_outcome gold_winner gold_label".split(),
+}
+PAIRS = {
+    ("model_a", "model_b"): (
+        ("model_a", "model_b"),
+        ("model_1", "model_2"),
+        ("model1", "model2"),
+        ("modela", "modelb"),
+        ("model_left", "model_right"),
+        ("left_model", "right_model"),
+        ("left", "right"),  # before x and y: where a log has both, these are the names and those the ids
+        ("model_x", "model_y"),
+        ("player_a", "player_b"),
+        ("system_a", "system_b"),
+        ("system_1", "system_2"),
+        ("a", "b"),
+    ),
+    ("response_a", "response_b"): (
+        ("response_a", "response_b"),
+        ("response_1", "response_2"),
+        ("response_left", "response_right"),
+        ("left_response", "right_response"),
+        ("completion_a", "completion_b"),
+        ("answer_a", "answer_b"),
+        ("output_a", "output_b"),
+        ("conversation_a", "conversation_b"),
+    ),
+}
+_WHY = {
+    "user": "who cast each vote: Earnest learns how attentively each user compares, so votes without users teach it nothing",
+    "model_a": "the model that was shown first",
+    "model_b": "the model that was shown second",
+    "winner": "the outcome: model_a, model_b or tie, or the winning model's name",
+}
+
+
+@dataclass
+class Columns:
+    """Standard name to source column, which of them were guessed, and what is to be said about it."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    guessed: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def said(self, kept: Mapping[str, str]) -> list[str]:
+        """The notes, led by which columns were guessed, of those that were `kept` after a look at the data."""
+        renamed = [
+            f"{standard} is read from the column {kept[standard]!r}"
+            for standard in STANDARD
+            if standard in self.guessed and standard in kept and kept[standard] != standard
+        ]
+        return renamed + self.notes
+
+
+def choose_columns(label: str, available: list[str], named: Mapping[str, str | None]) -> Columns:
+    """Decide which column is what.
+
+    A column that the caller named must exist. Otherwise the standard name itself is taken, or else the only one of
+    the usual names, capitals aside. For a pair of models the first usual pair is taken and the others are mentioned.
+
+    Raises:
+        InputError: A named column does not exist, one column is named twice, or a required one is not found or not
+            clear.
+    """
+    chosen = Columns()
+    for standard, name in named.items():
+        if name is not None:
+            chosen.columns[standard] = _existing(label, available, standard, name)
+    _check_distinct(label, chosen.columns)
+    free = {name.lower(): name for name in available if name not in chosen.columns.values()}
+    for pair, options in PAIRS.items():
+        _guess_pair(chosen, free, pair, options)
+    for standard, usual in USUAL.items():
+        if standard not in chosen.columns:
+            _guess(label, chosen, free, standard, usual)
+    for standard in REQUIRED:
+        if standard not in chosen.columns:
+            raise InputError(_not_found(label, available, standard))
+    return chosen
+
+
+def _existing(label: str, available: list[str], standard: str, name: str) -> str:
+    if not isinstance(name, str):
+        raise InputError(f"{standard}={name!r}: expected the name of a column, a text")
+    if name in available:
+        return name
+    close = difflib.get_close_matches(name.lower(), [column.lower() for column in available], n=1, cutoff=0.5)
+    nearest = next((column for column in available if close and column.lower() == close[0]), None)
+    hint = f"; did you mean {nearest!r}?" if nearest else ""
+    raise InputError(f"{label}: there is no column {name!r} ({standard}={name!r}){hint} Columns: {_listed(available)}")
+
+
+def _check_distinct(label: str, columns: dict[str, str]) -> None:
+    roles: dict[str, str] = {}
+    for standard, name in columns.items():
+        if name in roles:
+            raise InputError(f"{label}: the column {name!r} is named both as {roles[name]} and as {standard}; name two")
+        roles[name] = standard
+
+
+def _take(chosen: Columns, free: dict[str, str], standard: str, key: str) -> None:
+    chosen.columns[standard] = free.pop(key)
+    chosen.guessed.add(standard)
+
+
+def _guess_pair(
+    chosen: Columns, free: dict[str, str], pair: tuple[str, str], options: tuple[tuple[str, str], ...]
+) -> None:
+    if any(standard in chosen.columns for standard in pair):
+        for standard in pair:  # the other half is taken by its own name only
+            if standard not in chosen.columns and standard in free:
+                _take(chosen, free, standard, standard)
+        return
+    found = [option for option in options if option[0] in free and option[1] in free]
+    if not found:
+        return
+    others = [" and ".join(repr(free[key]) for key in option) for option in found[1:]]
+    for standard, key in zip(pair, found[0], strict=True):
+        _take(chosen, free, standard, key)
+    if others:
+        chosen.notes.append(f"{pair[0]} and {pair[1]} could also be {', or '.join(others)}, which are carried through")
+
+
+def _guess(label: str, chosen: Columns, free: dict[str, str], standard: str, usual: list[str]) -> None:
+    found = [key for key in usual if key in free]
+    if not found:
+        return
+    if found[0] != standard and len(found) > 1:
+        names = [free[key] for key in found]
+        if standard in REQUIRED:
+            raise InputError(
+                f"{label}: {standard} could be any of the columns {_listed(names)}; say which, {standard}={names[0]!r}"
+            )
+        chosen.notes.append(f"{standard} could be any of {_listed(names)}: none is taken; name one with {standard}=")
+        return
+    _take(chosen, free, standard, found[0])
+
+
+def _not_found(label: str, available: list[str], standard: str) -> str:
+    if standard in USUAL:
+        looked = ", ".join(USUAL[standard][:12])
+    else:
+        looked = ", ".join(" / ".join(option) for option in PAIRS["model_a", "model_b"])
+    return (
+        f"{label}: no {standard} column, which says {_WHY[standard]}. None of the usual names ({looked}, ...) is there; "
+        f"name the column with {standard}=... Columns: {_listed(available)}"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:30]))
+    return shown + (f" and {len(names) - 30} more" if len(names) > 30 else "")

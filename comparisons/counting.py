@@ -1,0 +1,212 @@
+"""Counting a log into (user, cell), by one pass of the database."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from .cells import Cells, Counts, Floats, Integers
+from .errors import InputError
+from .log import ComparisonLog
+from .schema import OUTCOMES, Schema
+from .sql import ident
+
+_COUNTED = "earnest_counted"
+
+
+def count_cells(
+    log: ComparisonLog,
+    *,
+    ties: bool,
+    context: tuple[str, ...] = (),
+    symmetric: bool = False,
+    schema: Schema | None = None,
+) -> Counts:
+    """Count how often each user gave each cell.
+
+    The result depends on the votes alone: not on the order of the rows, nor on how they are split over files.
+
+    Args:
+        log: The votes.
+        ties: Whether the behavioural model knows ties.
+        context: Further columns that tell cells apart: "category", or covariates (any numeric column).
+        symmetric: Nothing in the model looks at the order of the two models: turn every comparison so that the model
+            with the lower index comes first, and its outcome with it.
+        schema: That of an earlier log, for scoring: models and categories must then be known to it.
+
+    Returns:
+        The counts; cells sorted by model_a, model_b, context, outcome.
+
+    Raises:
+        InputError: A tie where the model knows none, a model or category that `schema` does not know, or a context
+            column that is missing, not numeric, or NaN in a row.
+    """
+    if schema is not None and schema.ties != ties:
+        raise ValueError(
+            f"ties={ties} but the schema has ties={schema.ties}; count with what the model was fitted with"
+        )
+    columns = _context_sql(log, context)
+    keys = ", ".join(f"{value} AS c{i}" for i, value in enumerate(columns))
+    log.execute(
+        f'CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT "user" AS name, model_a AS a, model_b AS b, winner AS w'
+        f"{', ' + keys if keys else ''}, count(*) AS n FROM log GROUP BY ALL"
+    )
+    try:
+        _check_ties(log, ties)
+        _check_context(log, context)
+        schema = schema or _schema(log, ties, context)
+        return _assemble(log, schema, context, symmetric)
+    finally:
+        log.execute(f"DROP TABLE {_COUNTED}")
+
+
+def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
+    parts = []
+    for name in context:
+        if name not in log.columns:
+            option = f"; name its column with {name}=" if name == "category" else ""
+            raise InputError(
+                f"{log.source}: the model looks at {name!r}, but the log has no such column{option}. "
+                f"Columns: {', '.join(map(repr, log.columns))}"
+            )
+        parts.append(ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)")
+    return parts
+
+
+def _check_ties(log: ComparisonLog, ties: bool) -> None:
+    if ties:
+        return
+    [n] = log.query(f"SELECT coalesce(sum(n), 0) AS n FROM {_COUNTED} WHERE w = 'tie'")["n"].to_pylist()
+    if n:
+        place = _first_place(log, "winner = 'tie'")
+        raise InputError(
+            f"{place}: the outcome is a tie, and {int(n):,} comparisons of the log are, but the model knows no ties; "
+            "add a rule for them, for example BradleyTerry(ties=er.Davidson())"
+        )
+
+
+def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
+    for i, name in enumerate(context):
+        wrong = f"c{i} IS NULL" if name == "category" else f"(c{i} IS NULL OR NOT isfinite(c{i}))"
+        [n] = log.query(f"SELECT coalesce(sum(n), 0) AS n FROM {_COUNTED} WHERE {wrong}")["n"].to_pylist()
+        if n:
+            value = ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)"
+            place = _first_place(log, f"{value} IS NULL" + ("" if name == "category" else f" OR NOT isfinite({value})"))
+            expected = "a category" if name == "category" else "a finite number"
+            raise InputError(
+                f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model needs "
+                f"in every row ({int(n):,} such rows); fill it in, remove them, or leave {name!r} out of the model"
+            )
+
+
+def _first_place(log: ComparisonLog, where: str) -> str:
+    [row] = log.query(f'SELECT min("row") AS r FROM log WHERE {where}')["r"].to_pylist()
+    return log.place(row)
+
+
+def _schema(log: ComparisonLog, ties: bool, context: tuple[str, ...]) -> Schema:
+    met = log.query(f"SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM {_COUNTED} ORDER BY 1, 2").to_pydict()
+    models = tuple(sorted({*met["a"], *met["b"]}))
+    index = {model: i for i, model in enumerate(models)}
+    categories: tuple[str, ...] = ()
+    if "category" in context:
+        column = f"c{context.index('category')}"
+        categories = tuple(log.query(f"SELECT DISTINCT {column} AS c FROM {_COUNTED} ORDER BY 1")["c"].to_pylist())
+    pairs = sorted((index[a], index[b]) for a, b in zip(met["a"], met["b"], strict=True))
+    return Schema(models, tuple(pairs), ties, categories)
+
+
+def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -> None:
+    known = [("model_a", "a", schema.models), ("model_b", "b", schema.models)]
+    if "category" in context:
+        known.append(("category", f"c{context.index('category')}", schema.categories))
+    for name, column, names in known:
+        allowed = pa.table({"name": pa.array(names, pa.string())})
+        unknown = log.query(
+            f"SELECT DISTINCT {column} AS v FROM {_COUNTED} WHERE {column} NOT IN (SELECT name FROM allowed) ORDER BY 1",
+            allowed=allowed,
+        )["v"].to_pylist()
+        if unknown:
+            quoted = unknown[0].replace("'", "''")
+            place = _first_place(log, f"{ident(name)} = '{quoted}'")
+            kind = "category" if name == "category" else "model"
+            shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+            raise InputError(
+                f"{place}, column {log.original(name)!r}: the fit does not know the {kind} {shown}; it knows "
+                f"{len(names):,}. Fit again on a log with it, or leave its comparisons out"
+            )
+
+
+def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symmetric: bool) -> Counts:
+    _check_known(log, schema, context)
+    tables = {
+        "models": _numbered(schema.models),
+        "outcomes": _numbered(OUTCOMES),
+        "categories": _numbered(schema.categories),
+    }
+    extra = [f"c{i}" for i in range(len(context))]
+    coded = [
+        f"(SELECT number FROM categories WHERE name = {column})" if name == "category" else column
+        for name, column in zip(context, extra, strict=True)
+    ]
+    coded_sql = "".join(f", {value} AS {column}" for value, column in zip(coded, extra, strict=True))
+    turned = "ma.number > mb.number" if symmetric else "false"
+    log.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {_COUNTED}_coded AS
+        SELECT counted.name AS name, sum(n) AS n{coded_sql},
+            CASE WHEN {turned} THEN mb.number ELSE ma.number END AS a,
+            CASE WHEN {turned} THEN ma.number ELSE mb.number END AS b,
+            CASE WHEN {turned} AND o.number < 2 THEN 1 - o.number ELSE o.number END AS w
+        FROM {_COUNTED} counted JOIN models ma ON counted.a = ma.name JOIN models mb ON counted.b = mb.name
+            JOIN outcomes o ON counted.w = o.name GROUP BY ALL""",
+        **tables,
+    )
+    try:
+        return _collect(log, schema, context, extra)
+    finally:
+        log.execute(f"DROP TABLE {_COUNTED}_coded")
+
+
+def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra: list[str]) -> Counts:
+    keys = ", ".join(["a", "b", *extra, "w"])
+    cells = log.query(f"SELECT DISTINCT {keys} FROM {_COUNTED}_coded ORDER BY {keys}")
+    users = log.query(f"SELECT DISTINCT name FROM {_COUNTED}_coded ORDER BY 1")
+    entries = log.query(
+        f"""SELECT u.number AS u, c.number AS c, CAST(n AS DOUBLE) AS n FROM {_COUNTED}_coded counted
+        JOIN users u USING (name) JOIN cells c USING ({keys}) ORDER BY 1, 2""",
+        users=users.append_column("number", _range(users)),
+        cells=cells.append_column("number", _range(cells)),
+    )
+    columns = dict(zip(context, extra, strict=True))
+    return Counts(
+        users=np.asarray(users["name"].to_numpy(zero_copy_only=False), dtype=object),
+        cells=Cells(
+            schema=schema,
+            model_a=_integers(cells, "a"),
+            model_b=_integers(cells, "b"),
+            outcome=_integers(cells, "w"),
+            context={
+                name: _integers(cells, column) if name == "category" else _floats(cells, column)
+                for name, column in columns.items()
+            },
+        ),
+        user=_integers(entries, "u"),
+        cell=_integers(entries, "c"),
+        count=_floats(entries, "n"),
+    )
+
+
+def _numbered(names: tuple[str, ...]) -> pa.Table:
+    return pa.table({"name": pa.array(names, pa.string()), "number": pa.array(range(len(names)), pa.int64())})
+
+
+def _range(table: pa.Table) -> pa.Array:
+    return pa.array(np.arange(table.num_rows, dtype=np.int64))
+
+
+def _integers(table: pa.Table, column: str) -> Integers:
+    return table[column].to_numpy().astype(np.int64)
+
+
+def _floats(table: pa.Table, column: str) -> Floats:
+    return table[column].to_numpy().astype(np.float64)

@@ -1,0 +1,44 @@
+"""Names and texts from users, made safe for SQL. Everything that reaches DuckDB passes through here."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+
+
+def ident(name: str) -> str:
+    """`name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as a quoted SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Several SQL strings, separated by commas."""
+    return ", ".join(literal(text) for text in texts)
+
+
+def exact_path(path: Path) -> str:
+    """`path` as an SQL string that DuckDB does not expand as a pattern."""
+    text = str(path)
+    for special in "[*?":  # "[" first: the others are wrapped in brackets
+        text = text.replace(special, f"[{special}]")
+    return literal(text)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A private in-memory database that reads nothing but what it is told to."""
+    connection = duckdb.connect(":memory:")
+    for setting in (
+        "enable_progress_bar = false",
+        "preserve_insertion_order = true",  # the row order of a log is the order of its source
+        "python_enable_replacements = false",  # a table name must never be looked up among Python variables
+        "autoinstall_known_extensions = false",
+        f"temp_directory = {literal(str(Path(tempfile.gettempdir()) / 'earnest-duckdb'))}",
+    ):
+        connection.execute(f"SET {setting}")
+    return connection
