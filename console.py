@@ -1,0 +1,128 @@
+"""What the command line says and how: results on stdout, progress on stderr, errors in one message."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
+
+
+class Failure(click.ClickException):
+    """A message for the user and exit code 2, without a traceback."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print the message on stderr."""
+        click.echo(f"earnest: {self.message}", file=file or sys.stderr)
+
+
+class Verbs(click.Group):
+    """A click group whose verbs fail with one clear message and are listed in the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs, in the order in which they were added."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; bad input and a full disk are messages, Ctrl-C is exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("earnest: interrupted; outputs are as they were before", err=True)
+            ctx.exit(_INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            raise Failure(f"{place}{error.strerror or error}") from error
+        except ValueError as error:
+            from .comparisons.errors import EarnestError  # here, since it comes with DuckDB: `--help` answers at once
+
+            if not isinstance(error, EarnestError):
+                raise
+            raise Failure(str(error)) from error
+
+
+@contextmanager
+def working(task: str) -> Iterator[Callable[..., None]]:
+    """Show that something goes on: a spinner with the seconds since its start, on a terminal's stderr only.
+
+    Args:
+        task: what goes on.
+
+    Yields:
+        A function that takes a few words on how far it is.
+    """
+    if not sys.stderr.isatty():
+        yield lambda *words: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(task, total=None)
+        last = 0.0
+
+        def update(*words: object) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.1:
+                last = time.monotonic()
+                progress.update(bar, description=f"{task}: {' '.join(map(str, words))}")
+
+        yield update
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, the first aligned left, the others right.
+
+    Example:
+        >>> print(table(["name", "n"], [["a", "10"], ["bcdef", "9"]]))
+        name    n
+        a      10
+        bcdef   9
+    """
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    lines = []
+    for row in (headers, *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Print what was guessed, set aside or found odd."""
+    for note in notes:
+        click.echo(f"  note: {note}")
+
+
+def check_output(path: str | Path) -> None:
+    """Refuse an output without a folder before the work starts, not after it.
+
+    Raises:
+        Failure: the folder that it should lie in does not exist.
+    """
+    parent = Path(path).absolute().parent
+    if not parent.is_dir():
+        raise Failure(f"cannot write {str(path)!r}: the folder {str(parent)!r} does not exist; create it first")
+
+
+def check_log_output(path: str | Path) -> None:
+    """As `check_output`, for a log: its ending must name a format.
+
+    Raises:
+        EarnestError: it does not.
+    """
+    from .comparisons.write import copy_options
+
+    check_output(path)
+    copy_options(path)
