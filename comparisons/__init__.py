@@ -4,8 +4,10 @@ from .atomic import atomic_file
 from .cells import Cells, Counts
 from .counting import count_cells
 from .errors import EarnestError, InputError
+from .filtering import filter_log
 from .log import ComparisonLog
 from .patterns import Patterns
+from .export import PreferenceSummary, write_preferences
 from .read import read_comparisons
 from .schema import OUTCOMES, Schema
 
@@ -17,8 +19,11 @@ __all__ = [
     "EarnestError",
     "InputError",
     "Patterns",
+    "PreferenceSummary",
     "Schema",
     "atomic_file",
     "count_cells",
+    "filter_log",
     "read_comparisons",
+    "write_preferences",
 ]

@@ -90,8 +90,10 @@ def bad_rows_sql(recipe: Recipe) -> str:
     selected = f"SELECT {ident(ROW)} AS position, {fault} AS fault FROM {VIEW}"
     if "comparison" not in recipe.values:
         return f"SELECT * FROM ({selected}) WHERE fault IS NOT NULL"
-    turn = f"row_number() OVER (PARTITION BY {recipe.values['comparison']}, {fault} IS NULL ORDER BY {ident(ROW)})"
-    return f"SELECT position, fault FROM ({selected.replace(' FROM ', f', {turn} AS turn FROM ', 1)}) WHERE fault IS NOT NULL OR turn > 1"
+    comparison, place = recipe.values["comparison"], ident(ROW)
+    turn = f"row_number() OVER (PARTITION BY {comparison}, {fault} IS NULL ORDER BY {place})"
+    numbered = f"SELECT {place} AS position, {fault} AS fault, {turn} AS turn FROM {VIEW}"
+    return f"SELECT position, fault FROM ({numbered}) WHERE fault IS NOT NULL OR turn > 1"
 
 
 def describe(recipe: Recipe, fault: int | None, value: object) -> tuple[str, str, str]:

@@ -11,19 +11,24 @@ OPTIONAL = ("comparison", "item", "prompt", "response_a", "response_b", "categor
 STANDARD = REQUIRED + OPTIONAL
 RESERVED = ("row", *STANDARD)
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 USUAL = {
-    "user": (
+    "user": _names(
         "user user_id userid judge judge_id worker worker_id workerid annotator annotator_id performer performer_id "
         "rater rater_id labeler labeler_id labeller voter voter_id evaluator evaluator_id participant participant_id "
-        "respondent assessor assessor_id assignment_worker username user_name"
-    ).split(),
-    "winner": "winner outcome result vote choice preference preferred label winner_model verdict".split(),
-    "comparison": "comparison comparison_id vote_id judgment_id judgement_id battle_id question_id id".split(),
-    "item": "item item_id pair pair_id".split(),
-    "prompt": "prompt prompt_id question instruction query".split(),
-    "category": ["category"],
-    "timestamp": "timestamp tstamp time datetime created_at submitted_at".split(),
-    "gold": "gold gold_outcome gold_winner gold_label".split(),
+        "respondent assessor assessor_id username user_name"
+    ),
+    "winner": _names("winner outcome result vote choice preference preferred label winner_model verdict"),
+    "comparison": _names("comparison comparison_id vote_id judgment_id judgement_id battle_id question_id id"),
+    "item": _names("item item_id pair pair_id"),
+    "prompt": _names("prompt prompt_id question instruction query"),
+    "category": _names("category"),
+    "timestamp": _names("timestamp tstamp time datetime created_at submitted_at"),
+    "gold": _names("gold gold_outcome gold_winner gold_label"),
 }
 PAIRS = {
     ("model_a", "model_b"): (
@@ -52,7 +57,7 @@ PAIRS = {
     ),
 }
 _WHY = {
-    "user": "who cast each vote: Earnest learns how attentively each user compares, so votes without users teach it nothing",
+    "user": "who cast each vote: Earnest learns how attentively each user compares, so it must know whose vote is whose",
     "model_a": "the model that was shown first",
     "model_b": "the model that was shown second",
     "winner": "the outcome: model_a, model_b or tie, or the winning model's name",
@@ -90,7 +95,7 @@ def choose_columns(label: str, available: list[str], named: Mapping[str, str | N
     chosen = Columns()
     for standard, name in named.items():
         if name is not None:
-            chosen.columns[standard] = _existing(label, available, standard, name)
+            chosen.columns[standard] = find_column(label, available, standard, name)
     _check_distinct(label, chosen.columns)
     free = {name.lower(): name for name in available if name not in chosen.columns.values()}
     for pair, options in PAIRS.items():
@@ -104,15 +109,38 @@ def choose_columns(label: str, available: list[str], named: Mapping[str, str | N
     return chosen
 
 
-def _existing(label: str, available: list[str], standard: str, name: str) -> str:
-    if not isinstance(name, str):
-        raise InputError(f"{standard}={name!r}: expected the name of a column, a text")
-    if name in available:
-        return name
-    close = difflib.get_close_matches(name.lower(), [column.lower() for column in available], n=1, cutoff=0.5)
+def find_column(
+    label: str,
+    available: list[str],
+    option: str,
+    named: str | None,
+    usual: tuple[str, ...] = (),
+    listed: list[str] | None = None,
+) -> str:
+    """The column that the caller named with `option`, or else the first of the usual names that is there.
+
+    Raises:
+        InputError: There is no such column; the message has the nearest name.
+    """
+    if named is None:
+        lower = {name.lower(): name for name in available}
+        found = [lower[name] for name in usual if name in lower]
+        if found:
+            return found[0]
+        raise InputError(
+            f"{label}: none of the usual columns ({', '.join(usual)}) is there; name one with {option}=... "
+            f"Columns: {_listed(listed or available)}"
+        )
+    if not isinstance(named, str):
+        raise InputError(f"{option}={named!r}: expected the name of a column, a text")
+    if named in available:
+        return named
+    close = difflib.get_close_matches(named.lower(), [column.lower() for column in available], n=1, cutoff=0.5)
     nearest = next((column for column in available if close and column.lower() == close[0]), None)
-    hint = f"; did you mean {nearest!r}?" if nearest else ""
-    raise InputError(f"{label}: there is no column {name!r} ({standard}={name!r}){hint} Columns: {_listed(available)}")
+    hint = f"; did you mean {nearest!r}?" if nearest else "."
+    raise InputError(
+        f"{label}: there is no column {named!r} ({option}={named!r}){hint} Columns: {_listed(listed or available)}"
+    )
 
 
 def _check_distinct(label: str, columns: dict[str, str]) -> None:
@@ -146,7 +174,7 @@ def _guess_pair(
         chosen.notes.append(f"{pair[0]} and {pair[1]} could also be {', or '.join(others)}, which are carried through")
 
 
-def _guess(label: str, chosen: Columns, free: dict[str, str], standard: str, usual: list[str]) -> None:
+def _guess(label: str, chosen: Columns, free: dict[str, str], standard: str, usual: tuple[str, ...]) -> None:
     found = [key for key in usual if key in free]
     if not found:
         return
@@ -167,8 +195,8 @@ def _not_found(label: str, available: list[str], standard: str) -> str:
     else:
         looked = ", ".join(" / ".join(option) for option in PAIRS["model_a", "model_b"])
     return (
-        f"{label}: no {standard} column, which says {_WHY[standard]}. None of the usual names ({looked}, ...) is there; "
-        f"name the column with {standard}=... Columns: {_listed(available)}"
+        f"{label}: no {standard} column, which says {_WHY[standard]}. None of the usual names ({looked}, ...) is "
+        f"there; name the column with {standard}=... Columns: {_listed(available)}"
     )
 
 

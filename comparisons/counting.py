@@ -9,7 +9,7 @@ from .cells import Cells, Counts, Floats, Integers
 from .errors import InputError
 from .log import ComparisonLog
 from .schema import OUTCOMES, Schema
-from .sql import ident
+from .sql import ident, literal
 
 _COUNTED = "earnest_counted"
 
@@ -94,8 +94,8 @@ def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
             place = _first_place(log, f"{value} IS NULL" + ("" if name == "category" else f" OR NOT isfinite({value})"))
             expected = "a category" if name == "category" else "a finite number"
             raise InputError(
-                f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model needs "
-                f"in every row ({int(n):,} such rows); fill it in, remove them, or leave {name!r} out of the model"
+                f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model "
+                f"needs in every row ({int(n):,} such rows); fill it in or leave {name!r} out of the model"
             )
 
 
@@ -123,12 +123,12 @@ def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -
     for name, column, names in known:
         allowed = pa.table({"name": pa.array(names, pa.string())})
         unknown = log.query(
-            f"SELECT DISTINCT {column} AS v FROM {_COUNTED} WHERE {column} NOT IN (SELECT name FROM allowed) ORDER BY 1",
+            f"SELECT DISTINCT {column} AS v FROM {_COUNTED} "
+            f"WHERE {column} NOT IN (SELECT name FROM allowed) ORDER BY 1",
             allowed=allowed,
         )["v"].to_pylist()
         if unknown:
-            quoted = unknown[0].replace("'", "''")
-            place = _first_place(log, f"{ident(name)} = '{quoted}'")
+            place = _first_place(log, f"{ident(name)} = {literal(unknown[0])}")
             kind = "category" if name == "category" else "model"
             shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
             raise InputError(
@@ -205,8 +205,8 @@ def _range(table: pa.Table) -> pa.Array:
 
 
 def _integers(table: pa.Table, column: str) -> Integers:
-    return table[column].to_numpy().astype(np.int64)
+    return np.asarray(table[column].to_numpy(), dtype=np.int64)
 
 
 def _floats(table: pa.Table, column: str) -> Floats:
-    return table[column].to_numpy().astype(np.float64)
+    return np.asarray(table[column].to_numpy(), dtype=np.float64)

@@ -143,15 +143,13 @@ def diagnose_csv(file: InputFile) -> None:
     """Raise an error that names the first line which is not what it should be, in a file that DuckDB refused."""
     _check_text(file)
     width = 0
-    row = 0
-    for line, fields in _records(file, "replace"):
+    for row, (line, fields) in enumerate(_records(file, "replace")):
         width = width or len(fields)
         if len(fields) != width:
             raise InputError(
                 f"{file.label}, data row {row} (line {line}): {len(fields)} columns, expected {width} as in the "
                 "header; quote values that hold the delimiter or a line break"
             )
-        row += 1
 
 
 def _check_text(file: InputFile) -> None:

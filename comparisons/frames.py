@@ -48,9 +48,8 @@ def to_table(source: Any) -> tuple[str, pa.Table]:
 
 
 def _library(frame: Any) -> str:
-    return {"PANDAS": "pandas", "POLARS": "Polars", "PYARROW": "Arrow", "DUCKDB": "DuckDB"}.get(
-        frame.implementation.name, frame.implementation.name.title()
-    )
+    kind = str(frame.implementation.name)
+    return {"PANDAS": "pandas", "POLARS": "Polars", "PYARROW": "Arrow", "DUCKDB": "DuckDB"}.get(kind, kind.title())
 
 
 def _from_pandas(frame: Any, label: str) -> pa.Table:

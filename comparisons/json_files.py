@@ -86,9 +86,10 @@ def _typed(
         f"compression = '{compression}', columns = {{{fields}}}, auto_detect = false, hive_partitioning = false)"
         for path, compression, layout in parts
     )
+    texts = [(ident(name), f"({ident(name)} ->> '$')") for name in names]
     summaries = ", ".join(
-        f"list(DISTINCT json_type({c})), bool_and((({c} ->> '$') IS NULL) OR TRY_CAST({c} ->> '$' AS BIGINT) IS NOT NULL)"
-        for c in map(ident, names)
+        f"list(DISTINCT json_type({column})), bool_and({text} IS NULL OR TRY_CAST({text} AS BIGINT) IS NOT NULL)"
+        for column, text in texts
     )
     [summary] = connection.sql(f"SELECT {summaries} FROM ({raw})").fetchall()
     chosen: dict[str, str] = {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .errors import EarnestError
 from .recipe import Recipe
 from .schema import OUTCOMES
+from .sources import Source
 from .sql import connect, ident
 
 _IDENTITY = ("user", "model_a", "model_b", "winner", "comparison", "item", "category", "gold")
@@ -104,19 +105,24 @@ class ComparisonLog:
             for name in tables:
                 connection.unregister(name)
 
-    def execute(self, sql: str, **tables: Any) -> None:
-        """Run SQL without a result, such as a COPY; otherwise as `query`."""
+    def execute(self, sql: str, **tables: Any) -> int:
+        """Run SQL without a result, such as a COPY, otherwise as `query`; return how many rows it wrote."""
         self.recipe.source.check_unchanged()
         connection = self._connection
         for name, table in tables.items():
             connection.register(name, table)
         try:
-            connection.execute(sql).fetchall()
+            written = connection.execute(sql).fetchall()
+            return int(written[0][0]) if written and written[0] else 0
         except duckdb.IOException as error:
             raise EarnestError(f"cannot write from {self.source}: {error}") from error
         finally:
             for name in tables:
                 connection.unregister(name)
+
+    def attach(self, source: Source, view: str) -> None:
+        """Let `query` name another source, such as a table of prompts, as `view`."""
+        source.attach(self._connection, view)
 
     @cached_property
     def _n_rows(self) -> int:

@@ -10,12 +10,9 @@ from .sql import literal, literals
 Outcomes = Mapping[object, str] | Literal["words", "names"] | None
 
 WORDS = {
-    "model_a": "model_a a left first model_1 model_left left_model model_x response_a response_1".split(),
-    "model_b": "model_b b right second model_2 model_right right_model model_y response_b response_2".split(),
-    "tie": [
-        *"tie draw both_bad bothbad both_good tie_bothbad".split(),
-        *("both bad", "both good", "tie (bothbad)", "tie (both bad)", "tie(bothbad)", "tie (bothgood)"),
-    ],
+    "model_a": ("model_a", "a", "left", "first", "model_1", "model_left", "left_model", "model_x", "response_a"),
+    "model_b": ("model_b", "b", "right", "second", "model_2", "model_right", "right_model", "model_y", "response_b"),
+    "tie": ("tie", "draw", "both_bad", "bothbad", "both bad", "tie (bothbad)", "tie (both bad)", "tie(bothbad)"),
 }
 
 

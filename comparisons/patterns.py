@@ -51,7 +51,8 @@ def _signatures(counts: Counts, start: NDArray[np.int64], seed: int) -> NDArray[
     words = _mix(counts.cell.astype(_WORD), seed)
     words = _mix(words ^ counts.count.view(_WORD), seed + 1)
     total = np.concatenate([np.zeros(1, _WORD), np.cumsum(words, dtype=_WORD)])  # wraps around on purpose
-    return total[start[1:]] - total[start[:-1]]
+    signature: NDArray[np.uint64] = total[start[1:]] - total[start[:-1]]
+    return signature
 
 
 def find_patterns(counts: Counts) -> Patterns:

@@ -91,7 +91,7 @@ class Recipe:
 
     @cached_property
     def faults(self) -> list[tuple[str, str, str, str]]:
-        """What makes a row unusable: (standard column, SQL condition, what is wrong, remedy), the first match counts."""
+        """What makes a row unusable: standard column, SQL condition, what is wrong, remedy. The first match counts."""
         faults = []
         for name in [name for name in IDS if name in self.values]:
             faults += self._id_faults(name)

@@ -25,7 +25,7 @@ VIEW = "earnest_source"
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Rows that can be attached to a connection as the view `earnest_source`.
+    """Rows that can be attached to a connection as a view.
 
     Attributes:
         label: What messages call it.
@@ -36,7 +36,7 @@ class Source(ABC):
     columns: dict[str, str]
 
     @abstractmethod
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str = VIEW) -> None:
         """Create the view: the source's columns and `__earnest_row`."""
 
     @abstractmethod
@@ -63,9 +63,9 @@ class FrameSource(Source):
 
     table: pa.Table
 
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str = VIEW) -> None:
         numbered = self.table.append_column(ROW, _positions(self.table))
-        connection.register(VIEW, numbered)
+        connection.register(view, numbered)
 
     def check_unchanged(self) -> None:
         return
@@ -90,10 +90,11 @@ class FileSource(Source):
     files: tuple[InputFile, ...]
     select: str
 
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str = VIEW) -> None:
         # a row number over nothing follows the order of the files, and is only computed where it is asked for
         connection.execute(
-            f"CREATE TEMP VIEW {VIEW} AS SELECT *, row_number() OVER () - 1 AS {ident(ROW)} FROM ({self.select})"
+            f"CREATE OR REPLACE TEMP VIEW {view} AS "
+            f"SELECT *, row_number() OVER () - 1 AS {ident(ROW)} FROM ({self.select})"
         )
 
     def check_unchanged(self) -> None:

@@ -43,8 +43,8 @@ def copy_options(path: str | os.PathLike[str], allowed: tuple[str, ...] = tuple(
     return _FORMATS[kind] + compression
 
 
-def write_query(log: ComparisonLog, sql: str, path: str | os.PathLike[str], **tables: Any) -> None:
-    """Write the rows of a SELECT over the view `log`."""
+def write_query(log: ComparisonLog, sql: str, path: str | os.PathLike[str], **tables: Any) -> int:
+    """Write the rows of a SELECT over the view `log`; return how many."""
     options = copy_options(path)
     with atomic_file(path) as temporary:
-        log.execute(f"COPY ({sql}) TO {literal(str(temporary))} ({options})", **tables)
+        return log.execute(f"COPY ({sql}) TO {literal(str(temporary))} ({options})", **tables)

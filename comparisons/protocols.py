@@ -1,0 +1,29 @@
+"""What this wing needs from a fit, so that it need not import the wings that are built on it."""
+
+from typing import TYPE_CHECKING, Protocol
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from .log import ComparisonLog
+
+
+class Fitted(Protocol):
+    """Anything that can say how attentive users are: an EM fit, or a posterior."""
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Context columns by which `label_table` is keyed besides user, models and winner."""
+        ...
+
+    def attentiveness_for(self, log: "ComparisonLog") -> pd.DataFrame:
+        """One row a user of the log: user, comparisons, mean, sd. Users that the fit never saw are scored."""
+        ...
+
+    def label_table(self, log: "ComparisonLog") -> pd.DataFrame:
+        """One row for each distinct vote of the log.
+
+        Columns: user, model_a, model_b, winner, the context; attentiveness, weight, label_noise,
+        label_noise_posterior, responsibility.
+        """
+        ...
