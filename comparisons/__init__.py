@@ -4,10 +4,10 @@ from .atomic import atomic_file
 from .cells import Cells, Counts
 from .counting import count_cells
 from .errors import EarnestError, InputError
+from .export import PreferenceSummary, write_preferences
 from .filtering import filter_log
 from .log import ComparisonLog
 from .patterns import Patterns
-from .export import PreferenceSummary, write_preferences
 from .read import read_comparisons
 from .schema import OUTCOMES, Schema
 

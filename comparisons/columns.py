@@ -57,7 +57,7 @@ PAIRS = {
     ),
 }
 _WHY = {
-    "user": "who cast each vote: Earnest learns how attentively each user compares, so it must know whose vote is whose",
+    "user": "who cast each vote: Earnest learns how attentively each user compares, so it must know whose is whose",
     "model_a": "the model that was shown first",
     "model_b": "the model that was shown second",
     "winner": "the outcome: model_a, model_b or tie, or the winning model's name",
