@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from .comparisons import ComparisonLog
+    from .diagnostics.thresholds import ThresholdCurve
+    from .inference import Fit
 
 _INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 
@@ -50,6 +56,25 @@ class Verbs(click.Group):
             if not isinstance(error, EarnestError):
                 raise
             raise Failure(str(error)) from error
+
+
+def keep_compiled_programs() -> None:
+    """Let JAX keep its compiled programs in the user's cache folder, so that the next run need not compile them again.
+
+    Must come before JAX is imported. A setting in the environment stands; where the folder cannot be made, nothing is
+    kept.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or "JAX_ENABLE_COMPILATION_CACHE" in os.environ:
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "earnest" / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 @contextmanager
@@ -126,3 +151,49 @@ def check_log_output(path: str | Path) -> None:
 
     check_output(path)
     copy_options(path)
+
+
+def say_fit(fitted: Fit, log: ComparisonLog) -> None:
+    """Print what was learned, the parameters with few entries in full."""
+    import numpy as np
+
+    click.echo(
+        f"{fitted.status} after {fitted.iterations} iterations, objective {fitted.objective_trace[-1]:,.2f} nats"
+    )
+    if not fitted.converged:
+        click.echo(f"earnest: warning: EM stopped with the status {fitted.status!r}", err=True)
+    say_notes([note for note in fitted.notes if note not in log.notes])
+    rows = []
+    for name, value in fitted.parameters.items():
+        values, errors = np.ravel(value), np.ravel(fitted.standard_errors[name])
+        dims = fitted.dims[name]
+        entries = [f" {entry}" for entry in fitted.coords[dims[0]]] if len(dims) == 1 else [""] * values.size
+        if values.size > 12:
+            top = np.argsort(-values)[:3]
+            best = ", ".join(f"{entries[k].strip()} ({values[k]:+.2f})" for k in top)
+            click.echo(f"{name}: {values.size} entries, highest {best}")
+            continue
+        rows += [[f"{name}{e}", f"{v:.3f}", f"{s:.3f}"] for e, v, s in zip(entries, values, errors, strict=True)]
+    if rows:
+        click.echo(table(["parameter", "estimate", "s.e."], rows))
+    means = fitted.attentiveness["mean"]
+    low, middle, high = means.quantile([0.25, 0.5, 0.75])
+    click.echo(
+        f"attentiveness of {len(means):,} users: quarter below {low:.2f}, half {middle:.2f}, quarter above {high:.2f}"
+    )
+
+
+def curve_text(curve: ThresholdCurve, best: float, rows: int) -> str:
+    """An even selection of the curve's rows, the recommended one among them and marked."""
+    import numpy as np
+
+    frame = curve.table.reset_index(drop=True)
+    chosen = int((frame["threshold"] - best).abs().argmin())
+    shown = sorted({*np.linspace(0, len(frame) - 1, min(rows, len(frame))).round().astype(int).tolist(), chosen})
+    lines = []
+    for index in shown:
+        row = frame.iloc[index]
+        mark = "  <-" if index == chosen else ""
+        counts = [f"{int(row['users']):,}", f"{int(row['labels']):,}", f"{row['share']:.1%}", f"{row['precision']:.1%}"]
+        lines.append([f"{row['threshold']:.4f}{mark}", *counts, f"{row['effective_labels']:,.0f}"])
+    return table(["threshold", "users", "labels", "share", "attended", "effective labels"], lines)

@@ -54,7 +54,8 @@ def run(out: str | os.PathLike[str], users: int = 1000, comparisons: int = 20, s
         comparisons: comparisons a user gives.
         seed: of the simulation and the fit.
     """
-    from .comparisons import filter_log, write_preferences
+    from .comparisons.export import write_preferences
+    from .comparisons.filtering import filter_log
     from .diagnostics.thresholds import thresholds
     from .inference import fit_em
 
@@ -67,10 +68,10 @@ def run(out: str | os.PathLike[str], users: int = 1000, comparisons: int = 20, s
         write_truth(made, folder / "truth.json")
     click.echo(f"simulated {len(made.log):,} votes of {users:,} users on 4 models -> {folder / 'votes.csv'}")
     with working("fitting") as progress:
-        fit = fit_em(model, made.log, seed=seed, progress=progress)
+        fit = fit_em(model, made.log, seed=seed, progress=lambda stage, iteration, _: progress(stage, iteration))
         fit.save(folder / "fit")
     click.echo(f"fitted: {fit.status} after {fit.iterations} iterations -> {folder / 'fit'}")
-    say_notes(fit.notes)
+    say_notes([note for note in fit.notes if note not in made.log.notes])
     with working("weighing thresholds"):
         curve = thresholds(fit)
         best = curve.recommend()
@@ -138,9 +139,9 @@ def against_truth(fit: Fit, made: Truth, best: Recommendation) -> list[str]:
     everyone = float(votes @ eta / votes.sum())
     return [
         f"users are ranked with a Spearman correlation of {spearmanr(eta, mean).statistic:.2f} to their true "
-        f"attentiveness; {votes.mean():.0f} votes a user allow no more certainty than the intervals say",
-        f"{covered:.0%} of the users' 90% intervals and {inside} of the {total} parameters' 90% intervals hold the truth",
-        f"attended votes among the kept: {kept_share:.1%} in truth, {claimed:.1%} by the fit; among all: {everyone:.1%}",
+        f"attentiveness, from {votes.mean():.0f} votes a user",
+        f"{covered:.0%} of the users' and {inside} of the {total} parameters' 90% intervals hold the truth",
+        f"attended votes of the kept: {kept_share:.1%} in truth, {claimed:.1%} by the fit; of all: {everyone:.1%}",
         f"the kept labels are worth {worth(best.threshold, mean):,.0f} effective labels in truth "
         f"({best.effective_labels:,.0f} by the fit); all labels {worth(0.0, eta):,.0f}; "
         f"a cut with the true attentiveness known {hindsight:,.0f}",

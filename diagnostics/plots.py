@@ -104,8 +104,8 @@ def parameter_intervals(
     axes.hlines(rows[known], lower[known], upper[known], color=BLUE, linewidth=1.8)
     axes.plot(values[known], rows[known], "o", color=INK, markersize=4, label=f"estimate, {level:.0%} interval")
     if not known.all():
-        style_open = {"color": INK, "markerfacecolor": "white", "markersize": 5}
-        axes.plot(values[~known], rows[~known], "o", label="no interval (see fit.status)", **style_open)
+        (open_circles,) = axes.plot(values[~known], rows[~known], "o", color=INK, label="no interval (see fit.status)")
+        open_circles.set(markerfacecolor="white", markersize=5)
     axes.set_yticks(rows, [names[k] for k in order], fontsize=10 if len(rows) <= 15 else 7)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.8, len(rows) - 0.2)
@@ -161,6 +161,8 @@ def em_trace(fit: Fit, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
     Returns:
         The two axes.
     """
+    from matplotlib.ticker import MaxNLocator
+
     left, right = axes if axes is not None else new_figure(width=8.4, height=3.4, columns=2)[1]
     trace = np.asarray(fit.objective_trace, dtype=float)
     iterations = np.arange(len(trace))
@@ -169,7 +171,7 @@ def em_trace(fit: Fit, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
     left.set_title("Has EM arrived?")
     left.ticklabel_format(axis="y", useOffset=False)
     for axes_of in (left, right):
-        axes_of.xaxis.get_major_locator().set_params(integer=True)
+        axes_of.xaxis.set_major_locator(MaxNLocator(integer=True))
     gap = trace[-1] - trace
     shown = gap > 0
     if shown.any():

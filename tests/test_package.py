@@ -2,8 +2,12 @@
 
 import doctest
 import importlib
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
+
+import earnest
 
 WINGS = ("comparisons", "models", "inference", "diagnostics")
 
@@ -17,9 +21,11 @@ def _modules(root):
 
 
 def test_every_doctest_runs(root):
-    failed = {}
+    failed, names = {}, {"er": earnest, **{name: getattr(earnest, name) for name in earnest.__all__}}
     for name in _modules(root):
-        result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+        result = doctest.testmod(
+            importlib.import_module(name), extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE
+        )
         if result.failed:
             failed[name] = result.failed
     assert not failed
@@ -34,3 +40,9 @@ def test_every_wing_is_packaged(root):
     declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     assert set(declared) == {"earnest", *(f"earnest.{wing}" for wing in WINGS)}
     assert (root / "py.typed").is_file()
+
+
+def test_a_program_that_used_earnest_ends_in_silence():
+    program = "import earnest as er; log = er.BehaviorModel().simulate(5, 4, 2).log; er.fit_em(er.BehaviorModel(), log)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -1,0 +1,145 @@
+"""What the verbs have in common: how votes are read, a model is declared, a fit is loaded, a threshold is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .console import Failure, say_notes, working
+
+if TYPE_CHECKING:
+    from .comparisons import ComparisonLog
+    from .diagnostics.thresholds import ThresholdCurve
+    from .inference import Fit
+    from .models import BehaviorModel
+
+_COLUMNS = {
+    "user": "who voted",
+    "model_a": "the model shown first, on the left",
+    "model_b": "the model shown second, on the right",
+    "winner": "the outcome, as a word or as the winning model's name",
+    "comparison": "a unique id of the vote",
+    "item": "the pair of responses that was judged",
+    "prompt": "the prompt: its text, or its id where prompts are a table",
+    "response_a": "text of the first response",
+    "response_b": "text of the second response",
+    "category": "a category of the prompt",
+    "timestamp": "when the vote was given",
+    "gold": "the right answer of an attention check",
+}
+
+votes_argument = click.argument("votes", nargs=-1, required=True)
+fit_option = click.option("--fit", "folder", required=True, metavar="FOLDER", help="Folder that `earnest fit` wrote.")
+
+
+def reading_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how a log is read, gathered in the verb's argument `reading`."""
+
+    def gathered(**options: Any) -> None:
+        columns = {name: options.pop(name) for name in _COLUMNS}
+        pairs = [text.partition("=") for text in options.pop("outcome")]
+        if any(not word or meaning not in ("model_a", "model_b", "tie") for word, _, meaning in pairs):
+            raise click.BadParameter("expected WORD=model_a, WORD=model_b or WORD=tie", param_hint="--outcome")
+        reading = {
+            "columns": {name: column for name, column in columns.items() if column is not None},
+            "outcomes": {word: meaning for word, _, meaning in pairs} or None,
+            "on_bad_rows": options.pop("on_bad_rows"),
+            "quarantine": options.pop("quarantine"),
+        }
+        verb(reading=reading, **options)
+
+    gathered.__doc__ = verb.__doc__
+    gathered.__name__ = verb.__name__
+    quarantine = "Where rows set aside go, with the reason."
+    bad_rows = "A row that cannot be used stops the run, or is set aside and counted."
+    outcome = "What a word in the winner column means; may be repeated."
+    gathered = click.option("--quarantine", metavar="FILE", help=quarantine)(gathered)
+    choice = click.Choice(["error", "quarantine"])
+    gathered = click.option("--on-bad-rows", type=choice, default="error", show_default=True, help=bad_rows)(gathered)
+    gathered = click.option("--outcome", multiple=True, metavar="WORD=OUTCOME", help=outcome)(gathered)
+    for name, about in reversed(_COLUMNS.items()):
+        option = "--" + name.replace("_", "-")
+        gathered = click.option(option, name, metavar="COLUMN", help=f"Column with {about}.")(gathered)
+    return gathered
+
+
+def read_votes(
+    votes: tuple[str, ...], reading: Mapping[str, Any], known: Mapping[str, str] | None = None
+) -> ComparisonLog:
+    """Read the log, with the columns that the fit remembers where the user names none and the log has them."""
+    from .comparisons import read_comparisons
+    from .comparisons.sources import open_source
+
+    source = votes[0] if len(votes) == 1 else list(votes)
+    rest = {name: value for name, value in reading.items() if name != "columns"}
+    with working("reading votes"):
+        # A log that Earnest wrote has the standard names, whatever those of the log that was fitted.
+        present = open_source(source).columns if known else {}
+        columns = {name: column for name, column in (known or {}).items() if column in present} | reading["columns"]
+        log = read_comparisons(source, **columns, **rest)
+        counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
+    click.echo(f"read {log.source}: {counts}")
+    say_notes(log.notes)
+    return log
+
+
+def default_model(log: ComparisonLog) -> BehaviorModel:
+    """Beta attentiveness, Bradley-Terry preference, free casual outcome shares; ties where the log has them."""
+    from .models import BehaviorModel, Beta, BradleyTerry, Davidson, PositionBias
+
+    ties = log.outcome_counts()["tie"]
+    preference = BradleyTerry(ties=Davidson()) if ties else BradleyTerry()
+    why = f"ties by Davidson, since the log has {ties:,}" if ties else "no ties, since the log has none"
+    click.echo(
+        f"model: Beta attentiveness, BradleyTerry preference ({why}), PositionBias casual (change it with --model)"
+    )
+    return BehaviorModel(attentiveness=Beta(), preference=preference, casual=PositionBias())
+
+
+def declared_model(path: str) -> BehaviorModel:
+    """The model that a TOML file declares."""
+    from pathlib import Path
+
+    from .models import BehaviorModel
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{path}: not a text in UTF-8 (byte {error.start}); expected a model in TOML") from error
+    click.echo(f"model: as declared in {path}")
+    return BehaviorModel.from_toml(text)
+
+
+def load_fit(folder: str) -> Fit:
+    """The fit in a folder."""
+    from .inference import load
+
+    with working("loading the fit"):
+        return load(folder)
+
+
+def curve_of(fitted: Fit) -> ThresholdCurve:
+    """Effective labels against the threshold, over the votes that were fitted."""
+    from .diagnostics.thresholds import thresholds
+
+    with working("weighing thresholds"):
+        return thresholds(fitted)
+
+
+def threshold_of(text: str, fitted: Fit) -> float:
+    """A number, or the recommendation of the fit's curve, said in a sentence."""
+    if text == "recommended":
+        best = curve_of(fitted).recommend()
+        click.echo(f"recommended threshold {best.threshold:.4f}: {best.reason}")
+        return best.threshold
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise click.BadParameter(
+            f"expected a number from 0 to 1 or 'recommended', got {text!r}", param_hint="--threshold"
+        )
+    return value
