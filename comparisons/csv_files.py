@@ -10,15 +10,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
+from typing import cast
 
 from .errors import InputError
 from .files import InputFile, first_line
 from .sql import exact_path, ident, literal
 
 _DELIMITERS = ",\t;|"
+_LONGEST_ROW = 2_000_000
 _OPTIONS = (
     "header = true, skip = 0, auto_detect = false, all_varchar = true, strict_mode = true, ignore_errors = false, "
-    "null_padding = false, comment = '', quote = '\"', escape = '\"', nullstr = '', hive_partitioning = false"
+    "null_padding = false, comment = '', quote = '\"', escape = '\"', nullstr = '', hive_partitioning = false, "
+    f"max_line_size = {_LONGEST_ROW}"
 )
 
 
@@ -145,6 +148,11 @@ def diagnose_csv(file: InputFile) -> None:
     width = 0
     for row, (line, fields) in enumerate(_records(file, "replace")):
         width = width or len(fields)
+        if sum(len(field.encode()) for field in fields) > _LONGEST_ROW:
+            raise InputError(
+                f"{file.label}, line {line}: the row is longer than {_LONGEST_ROW:,} bytes; is a quote not closed? "
+                "Otherwise store the log as Parquet or JSONL"
+            )
         if len(fields) != width:
             raise InputError(
                 f"{file.label}, data row {row} (line {line}): {len(fields)} columns, expected {width} as in the "
@@ -156,7 +164,7 @@ def _check_text(file: InputFile) -> None:
     """Raise at the first line that is not UTF-8, or whose line end differs from the first line's."""
     ending = b""
     with file.open() as stream:
-        for number, line in enumerate(io.BufferedReader(stream), start=1):  # type: ignore[type-var]  # a raw stream
+        for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:

@@ -4,6 +4,10 @@ DuckDB's own guess of the types is not used: it turns texts that look like dates
 of more than 64 bits into rounded ones.
 """
 
+import io
+import json
+from typing import cast
+
 import duckdb
 
 from .csv_files import check_names
@@ -113,9 +117,40 @@ def _choose(kinds: set[str], whole: bool) -> str:
 
 
 def explain_json(message: str, files: tuple[InputFile, ...]) -> InputError:
-    """DuckDB's complaint about a JSON file in one line, with the file as the caller knows it."""
+    """What is wrong with the first line that is not as it should be; else DuckDB's complaint in one line."""
+    for file in files:
+        if _layout(file) == "newline_delimited":
+            found = _first_bad_line(file)
+            if found is not None:
+                return InputError(f"{file.label}, line {found[0]}: {found[1]}")
     text = message.split("\n\nLINE ")[0].split("\nTry setting")[0].strip()
-    text = text.removeprefix("Invalid Input Error: ")
+    text = text.removeprefix("Invalid Input Error: ")[:500]
     for file in files:
         text = text.replace(f'"{file.path}"', file.label).replace(str(file.path), file.label)
-    return InputError(f"{text}; expected one JSON object a line, or one array of objects, in UTF-8 without a BOM")
+    return InputError(f"{text}; expected one JSON object a line, or one array of objects, in UTF-8")
+
+
+def _first_bad_line(file: InputFile) -> tuple[int, str] | None:
+    """DuckDB counts some lines twice, so the place is found anew."""
+    with file.open() as stream:
+        for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), start=1):
+            if line.startswith(b"\xef\xbb\xbf"):
+                return number, "starts with a byte order mark; save the file as UTF-8 without one"
+            try:
+                if line.strip():
+                    json.loads(line.decode("utf-8"), object_pairs_hook=_distinct)
+            except UnicodeDecodeError as error:
+                return number, f"not UTF-8 text ({error.reason} at byte {error.start + 1}); save the file as UTF-8"
+            except json.JSONDecodeError as error:
+                return number, f"not JSON ({error.msg} at character {error.colno}); expected one JSON object a line"
+            except InputError as error:
+                return number, str(error)
+    return None
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    seen = dict(pairs)
+    if len(seen) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise InputError(f"the key {twice!r} occurs twice in one object; keep one of the two values")
+    return seen

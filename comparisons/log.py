@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,14 +165,11 @@ class ComparisonLog:
         """A hash of the votes, 32 hexadecimal digits; the order of the rows does not matter."""
         present = [name for name in _IDENTITY if name in self.recipe.values]
         text = " || ".join(f"coalesce(length({ident(n)}) || ':' || {ident(n)}, '-')" for n in present)
-        found = self.query(
-            f"SELECT count(*) AS n, sum(md5_number({text}) % 18446744073709551557) % 340282366920938463 AS h, "
-            f"bit_xor(md5_number({text})) AS x FROM log"
-        ).to_pydict()
-        import hashlib
-
-        told = f"{present} {found['n'][0]} {found['h'][0]} {found['x'][0]}"
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
+        found = self.query(  # sums of 64-bit words are exact in 128 bits; of 128-bit ones DuckDB makes floats
+            f"SELECT count(*) AS n, CAST(sum(h) AS VARCHAR) AS s, bit_xor(h) AS x "
+            f"FROM (SELECT md5_number_lower({text}) AS h FROM log)"
+        ).to_pylist()[0]
+        return hashlib.sha256(f"{present} {found['n']} {found['s']} {found['x']}".encode()).hexdigest()[:32]
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the log to CSV, JSONL or Parquet, by the suffix of `path`; whole or not at all.

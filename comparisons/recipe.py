@@ -13,6 +13,7 @@ from .sql import ident
 from .values import id_sql, inexact_sql
 
 IDS = ("user", "model_a", "model_b", "comparison", "item", "category")
+_CALLED = {"comparison": "comparison id", "model_a": "first model", "model_b": "second model"}
 _LONGEST = 1000  # characters of an id; what is longer is a text in the wrong column
 
 
@@ -123,12 +124,17 @@ class Recipe:
                 name,
                 f"length({value}) > {_LONGEST}",
                 f"the value is longer than {_LONGEST} characters, expected a name or an id",
-                f"is this a column of texts? Name another with {name}=...",
+                "is this a column of texts? name the right one",
             ),
         ]
         if name in ("user", "model_a", "model_b", "comparison"):
             faults.append(
-                (name, f"{value} IS NULL", f"the {name} is missing", f"{remedy}; fill it in or remove the row")
+                (
+                    name,
+                    f"{value} IS NULL",
+                    f"the {_CALLED.get(name, name)} is missing",
+                    f"{remedy}; fill it in or remove the row",
+                )
             )
         return faults
 

@@ -125,8 +125,10 @@ class FileSource(Source):
             for file in self.files:
                 diagnose_csv(file)
         if self.files[0].format == "json":
-            return explain_json(message, self.files)
+            return explain_json(message, self.files)  # names the line where it can
         brief = _brief(error)
+        if "invalid state" in brief:  # what DuckDB says of a lone carriage return
+            brief = "the ends of the lines differ, or a value holds a line break; give all lines the same end, quote values"
         for file in self.files:
             brief = brief.replace(str(file.path), file.label)
         return InputError(f"{self.label}: cannot be read: {brief}")
@@ -159,4 +161,4 @@ def open_source(source: Any) -> Source:
 
 
 def _brief(error: duckdb.Error) -> str:
-    return re.split(r"\n\s*\n|\nPossible|\nLINE", str(error))[0].replace("\n", " ").strip()
+    return re.split(r"\n\s*\n|\nPossible|\nLINE", str(error))[0].replace("\n", " ").strip()[:300]
