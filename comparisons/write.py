@@ -40,7 +40,8 @@ def copy_options(path: str | os.PathLike[str], allowed: tuple[str, ...] = tuple(
             f"cannot write {os.fspath(path)!r}: expected a name that ends in {expected} (the text formats also with "
             ".gz or .zst)"
         )
-    return _FORMATS[kind] + compression
+    # atomic_file makes the temporary; DuckDB's own would be left behind by a killed process
+    return _FORMATS[kind] + compression + ", USE_TMP_FILE false"
 
 
 def write_query(log: ComparisonLog, sql: str, path: str | os.PathLike[str], **tables: Any) -> int:
