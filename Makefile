@@ -57,6 +57,9 @@ types: setup ## mypy, strict, on the library
 notebooks: setup ## run the notebooks in full and keep their figures
 	for book in notebooks/*.ipynb; do $(BIN)/python notebooks/run.py $$book || exit 1; done
 
+readme-figure: setup ## draw the README's picture
+	$(BIN)/python notebooks/overview.py
+
 constraints: ## pin what CI installs: the newest releases that pyproject.toml allows, as installed in a fresh environment
 	rm -rf .cache/constraints
 	$(or $(PYTHON),python3) -m venv .cache/constraints

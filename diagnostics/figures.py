@@ -24,30 +24,30 @@ BLUE, ORANGE, GREEN, VERMILION, SKY, INK, GREY = (
     "#8A8A8A",
 )
 
-_STYLE = {
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "figure.dpi": 110,
-    "font.size": 10,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "savefig.dpi": 160,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "earnest",
-}
-
 
 @contextmanager
 def style() -> Iterator[None]:
     """The house style, for the figures made inside the block and for nobody else's."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(
+        {
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "figure.dpi": 110,
+            "font.size": 10,
+            "legend.frameon": False,
+            "legend.fontsize": 9,
+            "savefig.dpi": 160,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "earnest",
+        }
+    ):
         yield
 
 

@@ -32,7 +32,7 @@ def _content(path):
 def _command(verb, votes, fit, out):
     more = {
         "fit": [],
-        "filter": ["--fit", str(fit), "--threshold", "recommended"],
+        "filter": ["--fit", str(fit), "--threshold", "0.4"],
         "export": ["--fit", str(fit)],
     }
     return [sys.executable, "-m", "earnest.cli", verb, str(votes), *more[verb], "--out", str(out)]

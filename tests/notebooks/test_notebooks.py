@@ -1,0 +1,39 @@
+"""The notebooks run from top to bottom, in their small mode, and their headline numbers hold."""
+
+import importlib.util
+import json
+import re
+
+import nbformat
+import pytest
+
+
+@pytest.fixture(scope="module")
+def runner(root):
+    spec = importlib.util.spec_from_file_location("run_notebook", root / "notebooks" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_quickstart_turns_votes_into_attended_votes(root, runner, monkeypatch):
+    monkeypatch.setenv("EARNEST_SMALL", "1")
+    said = runner.headline(runner.execute(root / "notebooks" / "01_quickstart.ipynb"))
+    before, after = (float(text) for text in re.findall(r"([\d.]+)%", said))
+    assert before == pytest.approx(57, abs=3)
+    assert after > before + 15
+
+
+def test_every_notebook_is_kept_executed_with_small_pictures(root):
+    books = sorted((root / "notebooks").glob("*.ipynb"))
+    assert books
+    for path in books:
+        notebook = nbformat.read(path, as_version=4)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), f"{path.name}: run it in order"
+        outputs = [output for cell in code for output in cell.outputs]
+        assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+        pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) >= 5
+        assert all(len(picture) < 80_000 for picture in pictures), f"{path.name}: a picture is over 60 kB"
+        assert not re.search(r"/(work|home|root|tmp|Users)/", json.dumps(outputs)), f"{path.name}: a machine's path"

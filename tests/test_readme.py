@@ -1,0 +1,35 @@
+"""What the README shows is what happens."""
+
+import re
+import subprocess
+import sys
+
+import earnest as er
+
+
+def test_the_python_example_runs_as_it_stands(root, tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(example.strip().splitlines()) <= 15
+    model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
+    model.simulate(users=40, comparisons_per_user=10, models=3, texts=True).log.write(tmp_path / "votes.csv")
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "preferences.jsonl").is_file()
+
+
+def test_every_command_it_names_exists(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", text)) <= targets
+    from earnest.cli import main
+
+    assert set(re.findall(r"\bearnest ([a-z]+)", text)) <= set(main.commands)
+
+
+def test_every_picture_and_file_it_points_to_is_there(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert links
+    for link in links:
+        assert link.startswith("http") or (root / link).exists(), link
