@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -33,8 +34,9 @@ def exact_path(path: Path) -> str:
 def connect() -> duckdb.DuckDBPyConnection:
     """A private in-memory database that reads nothing but what it is told to."""
     connection = duckdb.connect(":memory:")
+    with suppress(duckdb.InvalidInputException):  # Jupyter without ipywidgets has no bar and refuses to switch it off
+        connection.execute("SET enable_progress_bar = false")
     for setting in (
-        "enable_progress_bar = false",
         "preserve_insertion_order = true",  # the row order of a log is the order of its source
         "python_enable_replacements = false",  # a table name must never be looked up among Python variables
         "autoinstall_known_extensions = false",
