@@ -1,0 +1,75 @@
+"""Earnest: who answered in earnest?
+
+Attentiveness of the users who compare two responses of language models, inferred from their votes alone, and the
+filtered or weighted preference data that follows from it.
+
+Names are imported on first use, so that reading a log does not wait for JAX.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .comparisons import ComparisonLog, EarnestError, InputError, Schema, read_comparisons
+    from .comparisons.filtering import filter_log
+    from .comparisons.export import write_preferences
+    from .diagnostics import plots
+    from .diagnostics.thresholds import ThresholdCurve, thresholds
+    from .inference import Fit, Mode, fit_em, load
+    from .models import (
+        Attentiveness, BehaviorModel, Beta, BradleyTerry, Casual, CellView, CoinFlip, Continuous, Davidson, Finite,
+        Groups, KnownAdvantage, PairAdvantage, Parameter, PositionBias, Preference, RaoKupper, Truth, priors,
+    )  # fmt: skip
+
+_HOME = {
+    "comparisons": ("ComparisonLog", "EarnestError", "InputError", "Schema", "read_comparisons"),
+    "comparisons.filtering": ("filter_log",),
+    "comparisons.export": ("write_preferences",),
+    "models": (
+        "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "Continuous",
+        "Davidson", "Finite", "Groups", "KnownAdvantage", "PairAdvantage", "Parameter", "PositionBias", "Preference",
+        "RaoKupper", "Truth", "priors",
+    ),
+    "inference": ("Fit", "Mode", "fit_em", "load"),
+    "diagnostics.thresholds": ("ThresholdCurve", "thresholds"),
+    "diagnostics": ("plots",),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "ComparisonLog",
+    "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Groups", "InputError", "KnownAdvantage", "Mode",
+    "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema", "ThresholdCurve", "Truth",
+    "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons", "thresholds", "write_preferences",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("earnest")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'earnest' has no attribute {name!r}")
+    module = import_module(f".{_MODULE_OF[name]}", __name__)
+    value = import_module(f".{_MODULE_OF[name]}.plots", __name__) if name == "plots" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+@atexit.register
+def _let_go() -> None:
+    # JAX's registries outlive the interpreter, and with them the globals of functions registered there; DuckDB then
+    # reports its types, reachable from those, as leaked. A module that refers to itself is still there when Python
+    # empties the modules at its end, and so is emptied.
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == __name__:
+            vars(module)["_self"] = module

@@ -1,0 +1,71 @@
+"""The bracket m = a P + (1 - a) C of every comparison at every node, for both arrangements of the counts.
+
+Functions here work on one chunk of a group (no leading axis). `a` and `rest` are eta and 1 - eta at the nodes:
+(pattern, node), or (1, node) where all patterns share them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .arrays import Dense, Group
+
+__all__ = ["attended_counts", "log_likelihood", "sparse_bracket"]
+
+# Probabilities below this count as this: log 0 would turn a count of zero into NaN.
+_TINY = 1e-300
+
+
+def _settled(*arrays: Any) -> Any:
+    """Arrays computed once: XLA would otherwise recompute them inside every loop that reads them."""
+    return jax.lax.optimization_barrier(arrays)
+
+
+def _rows(group: Any, at_pattern: Any) -> Any:
+    """Values at the patterns -> values at the rows, (row, node) or (1, node)."""
+    return at_pattern if at_pattern.shape[0] == 1 else at_pattern[group.owner]
+
+
+def sparse_bracket(group: Any, a: Any, rest: Any, p: Any, c: Any) -> tuple[Any, Any]:
+    """Attended part a P and bracket m of each entry, (row, width, node) each."""
+    a, rest, p, c = _settled(_rows(group, a), _rows(group, rest), p[group.cell], c[group.cell])
+    attended = a[:, None, :] * p[:, :, None]
+    return attended, jnp.maximum(attended + rest[:, None, :] * c[:, :, None], _TINY)
+
+
+def to_patterns(group: Any, at_rows: Any) -> Any:
+    """Sum rows over the patterns that own them, (pattern, ...)."""
+    return jax.ops.segment_sum(at_rows, group.owner, group.multiplicity.shape[0], indices_are_sorted=True)
+
+
+def log_likelihood(group: Group, a: Any, rest: Any, p: Any, c: Any) -> Any:
+    """sum_c n_c log m_kc of each pattern at each node, nats, (pattern, node)."""
+    if isinstance(group, Dense):
+        return group.count @ jnp.log(jnp.maximum(p[:, None] * a + c[:, None] * rest, _TINY))
+    _, m = sparse_bracket(group, a, rest, p, c)
+    return to_patterns(group, jnp.sum(group.count[:, :, None] * jnp.log(m), axis=1))
+
+
+def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: Any) -> tuple[Any, Any]:
+    """Expected attended comparisons.
+
+    Args:
+        weights: posterior weight of each node times the pattern's multiplicity, (pattern, node).
+
+    Returns:
+        attended in each cell (cell,), and attended at each node (node,) summed over patterns.
+    """
+    if isinstance(group, Dense):
+        attended = p[:, None] * a
+        expected = (group.count.T @ weights) * (attended / jnp.maximum(attended + c[:, None] * rest, _TINY))
+        return expected.sum(1), expected.sum(0)
+    # Settled together with the weights, the bracket is not the one of the likelihood: XLA would keep that in memory
+    # between the two, (row, width, node) large, which is five times slower than computing it again.
+    weights, a, rest, p, c = _settled(weights, a, rest, p, c)
+    attended, m = sparse_bracket(group, a, rest, p, c)
+    (at_row,) = _settled(weights[group.owner])
+    expected = (at_row[:, None, :] * attended / m) * group.count[:, :, None]
+    return jnp.zeros(p.shape[0]).at[group.cell].add(expected.sum(2)), expected.sum((0, 1))

@@ -1,0 +1,206 @@
+"""Marginal EM: attentiveness and attendance are latent, the globals are estimated (empirical Bayes).
+
+Restarts from every combination of the components' starting values find the several modes that this likelihood has; the
+best one is finished by Newton steps on the marginal objective, whose curvature also gives the standard errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..models.behavior import BehaviorModel
+from ..models.namespace import NUMPY
+from ..models.parameters import ParameterTable, Values
+from .arrays import JNP
+from .ascent import Ascent, ascend
+from .marginal import Problem, expectation, log_objective, nodes_at
+from .maximize import inverse_metric, maximize_outcomes, maximize_population, needs_metric
+from .nodes import Nodes
+
+__all__ = ["MarginalEM", "em_step", "starting_points"]
+
+# Nodes are placed anew when a free parameter has moved this far; between, EM is exact on fixed nodes.
+_STALE = 0.02
+# The metric of the M-step is measured anew when a free parameter has moved this far (and at least every 20 steps).
+_FAR = 0.3
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def em_step(
+    model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, metric: Any
+) -> tuple[Any, Any]:
+    """One EM iteration: the objective at `free` and the free parameters that the M-step makes of it."""
+    table = model.table(problem.cells.schema)
+    values = table.unpack(JNP, free)
+    expected = expectation(model, values, problem, nodes)
+    objective = expected.log_likelihood + (table.log_prior(JNP, values) if prior else 0.0)
+    image = maximize_outcomes(model.preference, table, free, problem, expected.attended, prior, metric)
+    image = maximize_outcomes(model.casual, table, image, problem, expected.casual, prior, metric)
+    image = maximize_population(model, table, image, problem, nodes, expected, prior)
+    return objective, image
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def _metric(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
+    table = model.table(problem.cells.schema)
+    expected = expectation(model, table.unpack(JNP, free), problem, nodes)
+    components = ((model.preference, expected.attended), (model.casual, expected.casual))
+    return inverse_metric(components, table, free, problem, prior)
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def gradient(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
+    """Gradient of the marginal objective in the free parameters, (size,)."""
+    return jax.grad(partial(log_objective, model, prior), argnums=0)(free, problem, nodes)
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def hessian(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
+    """Hessian of the marginal objective in the free parameters, (size, size). Column by column: memory stays small."""
+
+    def column(direction: Any) -> Any:
+        return jax.jvp(lambda z: gradient(model, prior, z, problem, nodes), (free,), (direction,))[1]
+
+    matrix = jax.lax.map(column, jnp.eye(free.shape[0]))
+    return 0.5 * (matrix + matrix.T)
+
+
+@dataclass
+class MarginalEM:
+    """The ascent of one model on one log; keeps the current nodes.
+
+    Attributes:
+        model: the declaration (settled).
+        problem: the data.
+        prior: whether the log prior is part of the objective.
+    """
+
+    model: BehaviorModel
+    problem: Problem
+    prior: bool
+    _nodes: Nodes | None = None
+    _placed: np.ndarray | None = None
+    _inverse: Any = None
+    _measured: np.ndarray | None = None
+    _age: int = 0
+
+    @property
+    def table(self) -> ParameterTable:
+        """The unknowns."""
+        return self.model.table(self.problem.cells.schema)
+
+    def nodes(self, free: np.ndarray) -> Nodes:
+        """Nodes that suit these parameters: the last ones if little has moved."""
+        if self._nodes is None or self._placed is None or np.max(np.abs(free - self._placed), initial=0.0) > _STALE:
+            self._nodes = nodes_at(self.model, free, self.problem)
+            self._placed = np.array(free)
+        return self._nodes
+
+    def step(self, free: np.ndarray) -> tuple[float, np.ndarray]:
+        """Objective at a point and its EM image."""
+        nodes = self.nodes(free)
+        objective, image = em_step(self.model, self.prior, free, self.problem, nodes, self._current_metric(free, nodes))
+        return float(objective), np.asarray(image)
+
+    def _current_metric(self, free: np.ndarray, nodes: Nodes) -> Any:
+        if not needs_metric(self.model, self.table):
+            return None
+        self._age += 1
+        far = self._measured is None or np.max(np.abs(free - self._measured), initial=0.0) > _FAR
+        if self._inverse is None or (far and self._age > 2) or self._age > 20:
+            self._inverse = _metric(self.model, self.prior, free, self.problem, nodes)
+            self._measured, self._age = np.array(free), 0
+        return self._inverse
+
+    def objective(self, free: np.ndarray) -> float:
+        """The marginal objective, on nodes placed for these very parameters."""
+        return float(log_objective(self.model, self.prior, free, self.problem, self._fresh(free)))
+
+    def run(
+        self,
+        start: np.ndarray,
+        max_iterations: int,
+        tolerance: float,
+        accelerate: bool = True,
+        report: Callable[[int, float], None] | None = None,
+    ) -> Ascent:
+        """EM from one starting point."""
+        return ascend(
+            self.step,
+            start,
+            max_iterations=max_iterations,
+            tolerance=tolerance,
+            accelerate=accelerate,
+            report=report,
+        )
+
+    def finish(self, ascent: Ascent, steps: int = 8) -> tuple[Ascent, np.ndarray]:
+        """Newton steps on the marginal objective from EM's answer; each is kept only if the objective does not fall.
+
+        Returns:
+            the ascent, continued, and the Hessian at its end, (size, size).
+        """
+        free = measured = ascent.free
+        curvature = self.hessian(free)
+        trace, polished = list(ascent.trace), ascent.status == "converged"
+        value = self.objective(free)
+        for _ in range(steps if free.size else 0):
+            slope = np.asarray(gradient(self.model, self.prior, free, self.problem, self._fresh(free)))
+            move = _uphill(slope, curvature)
+            gain = float(slope @ move)
+            candidate = free + move
+            new = self.objective(candidate) if np.all(np.isfinite(candidate)) else -np.inf
+            if not new >= value - 1e-12 * (1 + abs(value)):
+                break
+            free, value = candidate, max(new, value)
+            trace.append(value)
+            if np.max(np.abs(move)) > 0.05:
+                curvature, measured = self.hessian(free), free
+            if np.max(np.abs(move)) < 1e-9 or gain < 1e-14 * (1 + abs(value)):
+                polished = True
+                break
+        if np.max(np.abs(free - measured), initial=0.0) > 1e-4:
+            curvature = self.hessian(free)
+        status = "converged" if polished and ascent.status != "non_finite" else ascent.status
+        return replace(ascent, free=free, trace=trace, status=status), curvature
+
+    def hessian(self, free: np.ndarray) -> np.ndarray:
+        """Hessian of the marginal objective at a point, (size, size)."""
+        if free.size == 0:
+            return np.zeros((0, 0))
+        return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free)))
+
+    def _fresh(self, free: np.ndarray) -> Nodes:
+        if self._placed is None or np.max(np.abs(free - self._placed), initial=0.0) > 1e-4:
+            self._placed = None
+        return self.nodes(free)
+
+
+def _uphill(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    """Newton direction with absolute eigenvalues, at most 1 free unit long."""
+    eigenvalues, vectors = np.linalg.eigh(-curvature)
+    size = np.maximum(np.abs(eigenvalues), 1e-9 * (1.0 + np.abs(eigenvalues).max(initial=0.0)))
+    move = vectors @ ((vectors.T @ slope) / size)
+    return np.asarray(move / max(1.0, np.max(np.abs(move), initial=0.0)))
+
+
+def starting_points(model: BehaviorModel, table: ParameterTable) -> list[np.ndarray]:
+    """Every combination of the components' starting values; what none of them names starts at the free origin."""
+    schema = table.schema
+    lists: list[Sequence[Values]] = [component.starts(schema) for component in model.components]
+    origin = table.unpack(NUMPY, np.zeros(table.size))
+    points = []
+    for combination in product(*lists):
+        values: dict[str, Any] = dict(origin)
+        for part in combination:
+            values.update(part)
+        points.append(table.pack(values))
+    return points

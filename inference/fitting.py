@@ -1,0 +1,373 @@
+"""`fit_em`: from a model and a log to a `Fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ..comparisons.cells import Counts
+from ..comparisons.errors import EarnestError, InputError
+from ..comparisons.log import ComparisonLog
+from ..comparisons.schema import Schema
+from ..models.behavior import BehaviorModel
+from ..models.namespace import NUMPY
+from .arrays import float64
+from .ascent import Ascent
+from .em import MarginalEM, starting_points
+from .label import LabelEM
+from .merge import join
+from .results import Fit, Mode
+from .scoring import DRAWS, estimate
+from .users import Workload, summarise, workload
+
+__all__ = ["fit_em", "update"]
+
+Progress = Callable[[str, int, float], None]
+
+_SCOUT_ITERATIONS, _SCOUT_TOLERANCE = 60, 1e-3
+
+
+@dataclass(frozen=True)
+class _Settings:
+    method: str
+    objective: str
+    max_iterations: int
+    tolerance: float
+    accelerate: bool
+    user_prior: tuple[float, float]
+    level: float
+    seed: int
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        if self.method not in ("marginal", "label"):
+            raise EarnestError(f"method={self.method!r}: expected 'marginal' or 'label'")
+        if self.objective not in ("map", "ml"):
+            raise EarnestError(f"objective={self.objective!r}: expected 'map' (with priors) or 'ml' (without)")
+        if self.max_iterations < 1 or not self.tolerance > 0:
+            raise EarnestError("max_iterations and tolerance must be positive")
+        if len(self.user_prior) != 2 or min(self.user_prior) < 1:
+            raise EarnestError(f"user_prior={self.user_prior!r}: expected (a, b) of a Beta prior, both at least 1")
+        if not 0 < self.level < 1:
+            raise EarnestError(f"level={self.level!r}: expected a probability between 0 and 1")
+
+
+@float64
+def fit_em(
+    model: BehaviorModel,
+    log: ComparisonLog,
+    *,
+    method: str = "marginal",
+    objective: str = "map",
+    max_iterations: int = 2000,
+    tolerance: float = 1e-6,
+    accelerate: bool = True,
+    restarts: bool = True,
+    start: dict[str, Any] | None = None,
+    user_prior: tuple[float, float] = (1.0, 1.0),
+    level: float = 0.9,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Fit:
+    """Fit a behavioural model by expectation-maximisation.
+
+    Args:
+        model: the declaration.
+        log: the comparisons.
+        method: "marginal" (empirical Bayes: users' attentiveness is integrated out) or "label" (each user's
+            attentiveness is a free parameter, as in arXiv 2510.13830).
+        objective: "map" adds the log prior on the constrained scale; "ml" leaves it out.
+        max_iterations: accepted iterations at most, after the restarts.
+        tolerance: largest move of a free parameter at which the ascent ends.
+        accelerate: use Anderson acceleration (marginal EM).
+        restarts: start from every combination of the components' starting values. False: from the first only.
+        start: starting values {name: value} instead (the others as in the first start).
+        user_prior: (a, b) of a Beta prior of each user's attentiveness in label EM; (1, 1) is none.
+        level: probability content of the users' intervals.
+        seed: of the draws behind the users' intervals; nothing else is random.
+        progress: called with (stage, iteration, objective).
+
+    Returns:
+        the fit; look at `status` and `notes`.
+
+    Raises:
+        InputError: the log has ties and the model none, or lacks a column that the model looks at.
+        EarnestError: an argument is not what it should be.
+
+    Reference: model.md, section 5; Dempster, Laird and Rubin (1977), JRSS B 39.
+    """
+    settings = _Settings(
+        method, objective, max_iterations, tolerance, accelerate, tuple(user_prior), level, seed, progress
+    )
+    if not isinstance(log, ComparisonLog):
+        raise EarnestError(f"fit_em(log=...): expected a log from read_comparisons, got {type(log).__name__}")
+    counts = model.count(log)
+    return _fit(model, counts, log, settings, restarts, start)
+
+
+def _fit(
+    model: BehaviorModel,
+    counts: Counts,
+    log: ComparisonLog,
+    settings: _Settings,
+    restarts: bool,
+    start: dict[str, Any] | None,
+) -> Fit:
+    schema = counts.cells.schema
+    if len(counts.count) == 0:
+        raise InputError(f"{log.source}: the log has no comparisons")
+    model = model.prepare(counts)
+    table = model.table(schema)
+    points = starting_points(model, table)
+    if start is not None:
+        first = dict(table.unpack(NUMPY, points[0]))
+        unknown = [name for name in start if name not in first]
+        if unknown:
+            raise EarnestError(f"start: the model has no parameter {unknown[0]!r}; it has {', '.join(first)}")
+        points = [table.pack({**first, **start})]
+    if not restarts:
+        points = points[:1]
+    work = workload(counts, dense=False if settings.method == "label" else None)
+    engine = _fit_marginal if settings.method == "marginal" else _fit_label
+    ascent, covariance, modes, notes = engine(model, work, points, settings)
+    fit = Fit(
+        model=model,
+        schema=schema,
+        counts=counts,
+        method=settings.method,
+        objective=settings.objective,
+        free=ascent.free,
+        covariance=covariance,
+        attentiveness=None,  # type: ignore[arg-type]  # filled in below: scoring needs the fit
+        objective_trace=np.array(ascent.trace),
+        status=ascent.status,
+        iterations=max(len(ascent.trace) - 1, 0),
+        modes=modes,
+        level=settings.level,
+        columns=dict(log.mapping),
+        notes=(*log.notes, *notes),
+        fingerprint=log.fingerprint(),
+        user_prior=settings.user_prior,
+        seed=settings.seed,
+    )
+    _say(settings, "users' intervals", 0, ascent.trace[-1] if ascent.trace else np.nan)
+    fit = replace(fit, notes=(*fit.notes, *_boundary_notes(fit)))
+    return replace(fit, attentiveness=estimate(fit, counts, by_pair=False, draws=DRAWS))
+
+
+def _fit_marginal(
+    model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
+) -> tuple[Ascent, np.ndarray, tuple[Mode, ...], list[str]]:
+    em = MarginalEM(model, work.problem, settings.objective == "map")
+    scouts = []
+    for number, point in enumerate(points):
+        limit = _SCOUT_ITERATIONS if len(points) > 1 else 1
+        if len(points) > 1:
+            scouts.append(
+                em.run(
+                    point, limit, _SCOUT_TOLERANCE, settings.accelerate,
+                    lambda i, v, n=number: _say(settings, f"start {n + 1} of {len(points)}", i, v),
+                )
+            )  # fmt: skip
+        else:
+            scouts.append(Ascent(point, [], "iteration_limit"))
+    groups = _distinct(model, work, scouts) if len(points) > 1 else [[0]]
+    best = scouts[groups[0][0]]
+    final = em.run(
+        best.free, settings.max_iterations, max(settings.tolerance, 1e-5), settings.accelerate,
+        lambda i, v: _say(settings, "EM", i, v),
+    )  # fmt: skip
+    final.trace = [*best.trace[:-1], *final.trace] if best.trace else final.trace
+    if final.status == "non_finite":
+        covariance = np.full((best.free.size,) * 2, np.nan)
+        return final, covariance, (), ["the objective is not finite: the model gives some vote probability 0"]
+    _say(settings, "curvature", len(final.trace), final.trace[-1])
+    final, curvature = em.finish(final)
+    covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
+    others = []
+    for group in groups[1:]:
+        other = em.run(scouts[group[0]].free, 200, 1e-4, settings.accelerate)
+        others.append((other, len(group)))
+    modes = _modes(model, work, final, len(groups[0]), others)
+    if len(modes) > 1:
+        notes.append(
+            f"{len(modes)} modes found; the best is {modes[0].objective - modes[1].objective:.1f} nats above the next, "
+            f"whose ranking of users correlates {modes[1].rank_correlation:+.2f} with it"
+        )
+    if final.status != "converged":
+        notes.append(f"EM ended with status {final.status!r} after {len(final.trace) - 1} iterations")
+    return final, covariance, modes, notes
+
+
+def _fit_label(
+    model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
+) -> tuple[Ascent, np.ndarray, tuple[Mode, ...], list[str]]:
+    em = LabelEM(model, work.problem, settings.objective == "map", settings.user_prior)
+    best = em.run(points[0], settings.max_iterations, settings.tolerance, lambda i, v: _say(settings, "EM", i, v))
+    reached = [(best, 1)]
+    for number, point in enumerate(points[1:], 2):
+        if model.table(work.problem.cells.schema).size == 0:
+            break
+        other = em.run(
+            point, settings.max_iterations, settings.tolerance,
+            lambda i, v, n=number: _say(settings, f"start {n} of {len(points)}", i, v),
+        )  # fmt: skip
+        reached.append((other, 1))
+    finite = [pair for pair in reached if pair[0].trace and pair[0].status != "non_finite"]
+    if not finite:
+        size = points[0].size
+        return best, np.full((size, size), np.nan), (), ["the objective is not finite"]
+    best = max(finite, key=lambda pair: pair[0].trace[-1])[0]
+    size = best.free.size
+    notes = [] if best.status == "converged" else [f"EM ended with status {best.status!r}"]
+    if size:
+        notes.append("label EM gives no standard errors of the globals: it has one parameter for each user")
+    mode = Mode(best.trace[-1], _values(model, work, best.free), 1.0, float("nan"), len(finite))
+    return best, np.full((size, size), np.nan), (mode,), notes
+
+
+def _values(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[str, np.ndarray]:
+    table = model.table(work.problem.cells.schema)
+    return {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
+
+
+def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
+    return summarise(model, free, work).mean[work.pattern_of_user]
+
+
+def _distinct(model: BehaviorModel, work: Workload, scouts: Sequence[Ascent]) -> list[list[int]]:
+    """Scouts grouped by where they went (users' attentiveness and objective alike), best group first."""
+    usable = [i for i, s in enumerate(scouts) if s.trace and np.isfinite(s.trace[-1])]
+    if not usable:
+        return [[0]]
+    order = sorted(usable, key=lambda i: -scouts[i].trace[-1])
+    means = {i: _user_means(model, work, scouts[i].free) for i in order}
+    groups: list[list[int]] = []
+    for i in order:
+        for group in groups:
+            leader = group[0]
+            near = np.sqrt(np.mean((means[i] - means[leader]) ** 2)) < 0.1
+            if near and scouts[leader].trace[-1] - scouts[i].trace[-1] < 5.0 + 1e-4 * abs(scouts[leader].trace[-1]):
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
+
+
+def _modes(
+    model: BehaviorModel, work: Workload, best: Ascent, n_starts: int, others: list[tuple[Ascent, int]]
+) -> tuple[Mode, ...]:
+    reference = _user_means(model, work, best.free)
+    modes = [Mode(best.trace[-1], _values(model, work, best.free), 1.0, float(reference.mean()), n_starts)]
+    for other, starts in others:
+        means = _user_means(model, work, other.free)
+        near = np.sqrt(np.mean((means - reference) ** 2)) < 0.02
+        if near and abs(other.trace[-1] - best.trace[-1]) < 1.0:
+            modes[0] = replace(modes[0], starts=modes[0].starts + starts)
+            continue
+        values = _values(model, work, other.free)
+        modes.append(Mode(other.trace[-1], values, _spearman(reference, means), float(means.mean()), starts))
+    return tuple(sorted(modes, key=lambda mode: -mode.objective))
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Rank correlation; NaN where one side is constant."""
+    ranks = [rankdata(v) for v in (x, y)]
+    if min(np.ptp(r) for r in ranks) == 0:
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _covariance(table: Any, curvature: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Inverse observed information; directions that the objective leaves flat are given infinite variance as NaN."""
+    if curvature.size == 0:
+        return curvature, []
+    if not np.all(np.isfinite(curvature)):
+        return np.full_like(curvature, np.nan), ["standard errors unknown: the observed information is not finite"]
+    eigenvalues, vectors = np.linalg.eigh(-curvature)
+    flat = eigenvalues < 1e-6 * max(1.0, float(eigenvalues.max()) * 1e-3)
+    covariance = (vectors[:, ~flat] / eigenvalues[~flat]) @ vectors[:, ~flat].T
+    if not flat.any():
+        return covariance, []
+    loaded = np.max(np.abs(vectors[:, flat]), axis=1) > 0.05
+    covariance[loaded, :] = np.nan
+    covariance[:, loaded] = np.nan
+    names = [name for name, where in table.slices.items() if loaded[where].any()]
+    note = f"the data leave {int(flat.sum())} direction(s) flat: no standard errors for {', '.join(names)}"
+    return covariance, [note]
+
+
+def _boundary_notes(fit: Fit) -> list[str]:
+    notes = []
+    for name, status in fit.parameter_status.items():
+        if np.any(status == "boundary"):
+            dims = fit.dims[name]
+            at = [fit.coords[dims[-1]][i] for i in np.flatnonzero(status == "boundary")] if len(dims) == 1 else []
+            where = f" ({', '.join(at[:5])}{', ...' if len(at) > 5 else ''})" if at else ""
+            notes.append(f"{name}{where} lies on its boundary: its standard error is not defined there and is NaN")
+    return notes
+
+
+def _say(settings: _Settings, stage: str, iteration: int, objective: float) -> None:
+    if settings.progress is not None:
+        settings.progress(stage, iteration, objective)
+
+
+@float64
+def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
+    """Add the comparisons of another log and fit again from where the fit stands.
+
+    Raises:
+        EarnestError: the other log cannot be counted in the fit's terms, or repeats the fit's own log.
+    """
+    if fit.fingerprint and more.fingerprint() == fit.fingerprint:
+        raise EarnestError(f"{more.source}: this is the log that the fit was made from; its votes would count twice")
+    added = fit.model.count(more)
+    names = sorted(set(fit.schema.models) | set(added.cells.schema.models))
+    schema = _united(fit.schema, added.cells.schema, names)
+    both = join(_renamed(fit.counts, schema), _renamed(added, schema), schema)
+    counts = replace(both.counts, count=both.counts.count + both.second)
+    settings = _Settings(
+        fit.method, fit.objective, options.pop("max_iterations", 2000), options.pop("tolerance", 1e-6), True,
+        fit.user_prior, fit.level, fit.seed, options.pop("progress", None),
+    )  # fmt: skip
+    if options:
+        raise EarnestError(f"update: unknown option {next(iter(options))!r}")
+    table = fit.model.table(schema)
+    same = {p.name: table.shape(p) == fit.table.shape(p) for p in table.parameters}
+    start = {name: value for name, value in fit.parameters.items() if same[name]}
+    out = _fit(fit.model, counts, more, settings, restarts=False, start=start)
+    return replace(out, columns=fit.columns, notes=(*fit.notes, *out.notes), fingerprint="")
+
+
+def _united(first: Schema, second: Schema, names: list[str]) -> Schema:
+    index = {name: i for i, name in enumerate(names)}
+    pairs = {
+        tuple(sorted((index[schema.models[i]], index[schema.models[j]])))
+        for schema in (first, second)
+        for i, j in schema.pairs
+    }
+    categories = tuple(sorted(set(first.categories) | set(second.categories)))
+    return Schema(tuple(names), tuple(sorted(pairs)), first.ties, categories)  # type: ignore[arg-type]  # pairs of two
+
+
+def _renamed(counts: Counts, schema: Schema) -> Counts:
+    """The same counts with indices of another schema (sorted names keep every orientation)."""
+    old = counts.cells.schema
+    models = np.array([schema.models.index(name) for name in old.models])
+    context = dict(counts.cells.context)
+    if "category" in context:
+        context["category"] = np.array([schema.categories.index(c) for c in old.categories])[context["category"]]
+    cells = replace(
+        counts.cells,
+        schema=schema,
+        model_a=models[counts.cells.model_a],
+        model_b=models[counts.cells.model_b],
+        context=context,
+    )
+    return replace(counts, cells=cells)

@@ -1,0 +1,230 @@
+"""Per-label quantities: responsibility, leave-one-out weight and flip rates of each comparison.
+
+A label must not vouch for itself: the weight of a label is its user's attentiveness without that label,
+m_(u,-n) = [sum_k p_k eta_k / m_kc] / [sum_k p_k / m_kc], with p_k the user's posterior over nodes and c the label's cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ..comparisons.cells import Counts
+from ..comparisons.log import ComparisonLog
+from ..comparisons.schema import OUTCOMES, Schema
+from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+from ..models.namespace import NUMPY
+from .arrays import JNP, Sparse, float64, over_chunks
+from .bracket import sparse_bracket, to_patterns
+from .label import fixed_point
+from .marginal import Problem, log_posterior, nodes_at, probabilities
+from .merge import Joined, join, usable_schema
+from .nodes import Nodes
+from .results import Fit
+from .scoring import count_for
+from .users import workload
+
+__all__ = ["label_entries", "label_table", "responsibilities"]
+
+_QUANTITIES = ("attentiveness", "responsibility", "weight")
+
+
+@float64
+def label_table(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+    """Quantities of every (user, model_a, model_b, winner[, context]) that occurs in a log.
+
+    Users whom the fit knows are judged by the votes that it was fitted on; a vote that is not among those is not taken
+    out of its user's posterior, because it is not in it. Other users are judged by their votes in this log.
+
+    Returns:
+        data frame with user, model_a, model_b, winner, the context columns, comparisons and
+        attentiveness: posterior mean m_u;
+        weight: leave-one-out attentiveness m_(u,-n);
+        responsibility: Pr(z_n = 1 | data);
+        label_noise: (1 - weight) times the casual probability of the other response given that one is chosen; it does
+            not look at the vote under a coin flip; NaN for ties;
+        label_noise_posterior: (1 - responsibility) times the probability that an attentive user would have chosen the
+            other response; NaN for ties.
+    """
+    counts, by_pair = count_for(fit, log)
+    schema = usable_schema(fit.schema, counts, by_pair)
+    joined = join(_history(fit, counts), counts, schema)
+    entries = label_entries(fit, joined.counts, schema)
+    wanted = joined.second > 0
+    return _named(fit, joined, schema, entries, wanted)
+
+
+def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
+    """See `Fit.responsibilities`."""
+    table = label_table(fit, log)
+    keys = ["user", "model_a", "model_b", "winner", *fit.context]
+    on = " AND ".join(f"log.{_quoted(key)} IS NOT DISTINCT FROM labels.{_quoted(key)}" for key in keys)
+    rows = log.query(f"SELECT labels.responsibility FROM log JOIN labels ON {on} ORDER BY log.row", labels=table)
+    return np.asarray(rows["responsibility"].to_numpy(), dtype=float)
+
+
+@float64
+def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
+    """See `Fit.leave_one_out_information`."""
+    if log is None:
+        entries = label_entries(fit, fit.counts, fit.schema)
+        return float((fit.counts.count * entries["weight"] ** 2).sum())
+    table = label_table(fit, log)
+    # An undirected model lists each vote in both orders.
+    twice = 1.0 if fit.model.directed else 2.0
+    return float((table["comparisons"] * table["weight"] ** 2).sum() / twice)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _history(fit: Fit, counts: Counts) -> Counts:
+    """The fit's own counts of the log's users, and the log's counts of users whom the fit does not know."""
+    own = fit.counts
+    here = np.isin(np.asarray(own.users, dtype=str), np.asarray(counts.users, dtype=str))
+    new = ~np.isin(np.asarray(counts.users, dtype=str), np.asarray(own.users, dtype=str))
+    first, second = _restricted(own, here), _restricted(counts, new)
+    both = join(first, second, fit.schema)
+    return Counts(
+        both.counts.users, both.counts.cells, both.counts.user, both.counts.cell, both.counts.count + both.second
+    )
+
+
+def _restricted(counts: Counts, keep: np.ndarray) -> Counts:
+    """Counts of some users only."""
+    entry = keep[counts.user]
+    position = np.cumsum(keep) - 1
+    return Counts(
+        counts.users[keep], counts.cells, position[counts.user[entry]], counts.cell[entry], counts.count[entry]
+    )
+
+
+def label_entries(fit: Fit, counts: Counts, schema: Schema) -> dict[str, np.ndarray]:
+    """`attentiveness`, `responsibility` and `weight` of every entry of the counts, (entry,) each.
+
+    Entries with count 0 are votes that their user's posterior does not contain.
+    """
+    work = workload(counts, schema, dense=False)
+    patterns = counts.patterns()
+    if fit.method == "label":
+        parts = _label_parts(fit.model, fit.free, work.problem, fit.user_prior)
+    else:
+        parts = _marginal_parts(fit.model, fit.free, work.problem, nodes_at(fit.model, fit.free, work.problem))
+    by_pattern = [work.layout.entries(part) for part in parts]
+    # Users share patterns: entry e of a user is entry e of their pattern.
+    start = np.searchsorted(counts.user, np.arange(len(counts.users)))
+    source = (
+        patterns.indptr[:-1][patterns.pattern_of_user[counts.user]] + np.arange(len(counts.user)) - start[counts.user]
+    )
+    return {name: values[source] for name, values in zip(_QUANTITIES, by_pattern, strict=True)}
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _marginal_parts(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes) -> tuple[Any, Any, Any]:
+    """The quantities of every entry, (chunk, row, width) each."""
+    values = model.table(problem.cells.schema).unpack(JNP, free)
+    p, c = probabilities(model, values, problem.cells)
+
+    def one(group: Sparse, at: Nodes) -> tuple[Any, Any, Any]:
+        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        log_a, log_rest = model.attentiveness.attention(JNP, values, at.latent)
+        eta = jnp.exp(log_a)
+        attended, m = sparse_bracket(group, eta, jnp.exp(log_rest), p, c)
+        at_row, eta_row = weights[group.owner][:, None, :], jnp.broadcast_to(eta, weights.shape)[group.owner]
+        responsibility = jnp.sum(at_row * attended / m, axis=2)
+        left_out = jnp.sum(at_row / m * eta_row[:, None, :], axis=2) / jnp.sum(at_row / m, axis=2)
+        mean = jnp.broadcast_to(jnp.sum(weights * eta, axis=1)[group.owner][:, None], left_out.shape)
+        return mean, responsibility, jnp.where(group.count > 0, left_out, mean)
+
+    return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def _label_parts(model: BehaviorModel, free: Any, problem: Problem, prior: tuple[float, float]) -> tuple[Any, Any, Any]:
+    """The same for label EM: attentiveness is estimated again without the label."""
+    values = model.table(problem.cells.schema).unpack(JNP, free)
+    p, c = probabilities(model, values, problem.cells)
+
+    def one(group: Sparse) -> tuple[Any, Any, Any]:
+        full = fixed_point(group, p, c, prior)
+        rank = _rank_in_pattern(group)
+
+        def without(j: Any) -> Any:
+            # Every pattern drops its j-th entry; patterns do not touch, so one pass serves all.
+            dropped = replace(group, count=group.count - ((rank == j) & (group.count > 0)))
+            return jnp.where(rank == j, fixed_point(dropped, p, c, prior)[group.owner][:, None], 0.0)
+
+        weight = jax.lax.fori_loop(
+            0, jnp.max(rank) + 1, lambda j, total: total + without(j), jnp.zeros(group.count.shape)
+        )
+        eta = full[group.owner][:, None]
+        attended = eta * p[group.cell]
+        responsibility = attended / (attended + (1 - eta) * c[group.cell])
+        mean = jnp.broadcast_to(eta, weight.shape)
+        return mean, responsibility, jnp.where(group.count > 0, weight, mean)
+
+    return over_chunks(one, problem.group)  # type: ignore[no-any-return]  # shapes of `one`, stacked
+
+
+def _rank_in_pattern(group: Sparse) -> Any:
+    """Number of each entry among its pattern's, from 0, (row, width)."""
+    rows, width = group.cell.shape
+    first_row = jax.ops.segment_min(jnp.arange(rows), group.owner, group.multiplicity.shape[0])
+    return (jnp.arange(rows) - first_row[group.owner])[:, None] * width + jnp.arange(width)[None, :]
+
+
+def _named(
+    fit: Fit, joined: Joined, schema: Schema, entries: dict[str, np.ndarray], wanted: np.ndarray
+) -> pd.DataFrame:
+    """Entries as a data frame with names; both orders of the two models where the model does not tell them apart."""
+    counts = joined.counts
+    noise, noise_posterior = _flip_rates(fit, counts, schema, entries)
+    names, cell = np.array(schema.models, dtype=object), counts.cell[wanted]
+    a, b, outcome = counts.cells.model_a[cell], counts.cells.model_b[cell], counts.cells.outcome[cell]
+    frame = pd.DataFrame(
+        {
+            "user": np.asarray(counts.users, dtype=object)[counts.user[wanted]].astype(str),
+            "model_a": names[a].astype(str),
+            "model_b": names[b].astype(str),
+            "winner": np.array(OUTCOMES)[outcome],
+            **{name: _context_values(schema, name, counts.cells[name][cell]) for name in fit.context},
+            "comparisons": joined.second[wanted].astype(np.int64),
+            **{name: entries[name][wanted] for name in _QUANTITIES},
+            "label_noise": noise[wanted],
+            "label_noise_posterior": noise_posterior[wanted],
+        }
+    )
+    if fit.model.directed:
+        return frame
+    swapped = frame.rename(columns={"model_a": "model_b", "model_b": "model_a"})[frame.columns]
+    swapped["winner"] = np.array(["model_b", "model_a", "tie"])[outcome]
+    return pd.concat([frame, swapped], ignore_index=True)
+
+
+def _context_values(schema: Schema, name: str, values: np.ndarray) -> np.ndarray:
+    return np.array(schema.categories, dtype=object)[values].astype(str) if name == "category" else values
+
+
+def _flip_rates(
+    fit: Fit, counts: Counts, schema: Schema, entries: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """label_noise and label_noise_posterior of every entry, NaN for ties. See `label_table`."""
+    view = CellView.of(counts.cells, schema)
+    values = fit.model.table(schema).unpack(NUMPY, fit.free)
+    won = [fit.model.log_prob(NUMPY, values, view.with_outcome(y)) for y in (0, 1)]
+    decided = []  # Pr(model_a wins | one of them wins) under preference and casual component
+    for component in (0, 1):
+        log_a, log_b = np.asarray(won[0][component]), np.asarray(won[1][component])
+        decided.append(np.exp(-np.logaddexp(0.0, log_b - log_a)))
+    outcome = np.asarray(counts.cells.outcome)
+    chosen = [np.where(outcome == 0, d, np.where(outcome == 1, 1 - d, np.nan))[counts.cell] for d in decided]
+    noise = (1 - entries["weight"]) * (1 - chosen[1])
+    return noise, (1 - entries["responsibility"]) * (1 - chosen[0])

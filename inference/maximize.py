@@ -1,0 +1,189 @@
+"""The M-step: each component maximises its own expected complete-data log-density (plus log prior).
+
+Closed form where the component offers one; damped Newton steps on the free scale otherwise. A step is taken only if it
+does not lower the function, so that EM stays monotone however rough the Hessian is. For components with many parameters
+the Hessian costs more than the E-step; they take one step an iteration with a metric that is renewed now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..models.behavior import BehaviorModel
+from ..models.component import Component, Finite
+from ..models.parameters import ParameterTable
+from .arrays import JNP
+from .marginal import Expectation, Problem
+from .nodes import Nodes
+
+__all__ = ["inverse_metric", "maximize_outcomes", "maximize_population", "newton"]
+
+_STEPS = 3
+_HALVINGS = 12
+_MANY = 8  # parameters of a component beyond which its metric is kept between iterations
+
+
+def newton(function: Callable[[Any], Any], start: Any) -> Any:
+    """A few Newton steps uphill on a smooth function, each damped until the function does not fall.
+
+    Directions of negative curvature are turned uphill (absolute eigenvalues), flat ones are limited in length.
+    """
+
+    def step(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        count, z, _ = state
+        inverse = _inverse(jax.hessian(function)(z))
+        z, gain = _damped(function, z, inverse)
+        return count + 1, z, gain
+
+    def unfinished(state: tuple[Any, Any, Any]) -> Any:
+        return (state[0] < _STEPS) & (state[2] > 1e-11)
+
+    return jax.lax.while_loop(unfinished, step, (0, start, jnp.asarray(jnp.inf)))[1]
+
+
+def _inverse(hessian: Any) -> Any:
+    """Inverse of minus the Hessian with absolute, floored eigenvalues, (size, size)."""
+    eigenvalues, vectors = jnp.linalg.eigh(-0.5 * (hessian + hessian.T))
+    curvature = jnp.maximum(jnp.abs(eigenvalues), 1e-9 * (1.0 + jnp.max(jnp.abs(eigenvalues))))
+    return (vectors / curvature) @ vectors.T
+
+
+def _damped(function: Callable[[Any], Any], z: Any, inverse: Any) -> tuple[Any, Any]:
+    """One step uphill, halved until the function does not fall; also the gain that its slope promised."""
+    value, gradient = jax.value_and_grad(function)(z)
+    direction = inverse @ gradient
+    direction = direction / jnp.maximum(1.0, jnp.max(jnp.abs(direction)) / 2.0)
+
+    def too_long(trial: tuple[Any, Any]) -> Any:
+        t, halvings = trial
+        return (halvings < _HALVINGS) & ~(function(z + t * direction) >= value)
+
+    t, halvings = jax.lax.while_loop(too_long, lambda s: (s[0] / 2, s[1] + 1), (jnp.asarray(1.0), 0))
+    moved = jnp.where(halvings < _HALVINGS, t, 0.0)
+    return z + moved * direction, jnp.abs(gradient @ direction) * moved
+
+
+def maximize_outcomes(
+    component: Component,
+    table: ParameterTable,
+    free: Any,
+    problem: Problem,
+    weights: Any,
+    prior: bool,
+    metric: Any = None,
+) -> Any:
+    """M-step of a preference or casual component: maximise sum_c weights_c log_prob_c (+ log prior).
+
+    Args:
+        free: all free parameters (size,).
+        weights: expected comparisons of each cell, (cell,).
+        metric: inverse metric of all free parameters (`inverse_metric`), for components with many.
+
+    Returns:
+        all free parameters, with the component's own replaced.
+    """
+    schema = problem.cells.schema
+    own = component.parameters(schema)
+    if not own:
+        return free
+    closed = component.maximize(schema, problem.cells, weights, prior)
+    if closed is not None:
+        for parameter in own:
+            value = jnp.ravel(parameter.support.free(closed[parameter.name], jnp))
+            free = free.at[table.slices[parameter.name]].set(value)
+        return free
+
+    function, index = _expected(component, table, own, free, problem, weights, prior)
+    if metric is not None and index.shape[0] > _MANY:
+        return free.at[index].set(_damped(function, free[index], metric[jnp.ix_(index, index)])[0])
+    return free.at[index].set(newton(function, free[index]))
+
+
+def inverse_metric(
+    components: tuple[tuple[Component, Any], ...], table: ParameterTable, free: Any, problem: Problem, prior: bool
+) -> Any:
+    """Inverse curvature of the M-steps of components with many parameters, (size, size), zero elsewhere.
+
+    Args:
+        components: outcome components with the expected comparisons of each cell.
+    """
+    metric = jnp.zeros((table.size, table.size))
+    for component, weights in components:
+        own = component.parameters(problem.cells.schema)
+        if not own or component.maximize(problem.cells.schema, problem.cells, weights, prior) is not None:
+            continue
+        function, index = _expected(component, table, own, free, problem, weights, prior)
+        if index.shape[0] > _MANY:
+            metric = metric.at[jnp.ix_(index, index)].set(_inverse(jax.hessian(function)(free[index])))
+    return metric
+
+
+def needs_metric(model: BehaviorModel, table: ParameterTable) -> bool:
+    """Whether any outcome component has many parameters."""
+    sizes = (
+        sum(p.support.free_size(table.shape(p)) for p in component.parameters(table.schema))
+        for component in (model.preference, model.casual)
+    )
+    return any(size > _MANY for size in sizes)
+
+
+def _expected(
+    component: Component, table: ParameterTable, own: tuple[Any, ...], free: Any, problem: Problem, weights: Any, prior: bool
+) -> tuple[Callable[[Any], Any], Any]:  # fmt: skip
+    """The expected complete-data log-density of a component as a function of its own free parameters; their indices."""
+
+    def expected(values: dict[str, Any]) -> Any:
+        log_prob = component.log_prob(JNP, values, problem.cells)  # type: ignore[attr-defined]  # an outcome component
+        # A cell without weight must not turn log 0 into NaN.
+        return jnp.sum(jnp.where(weights > 0, weights * log_prob, 0.0))
+
+    return _own_function(table, own, free, expected, prior)
+
+
+def maximize_population(
+    model: BehaviorModel, table: ParameterTable, free: Any, problem: Problem, nodes: Nodes,
+    expected: Expectation, prior: bool,
+) -> Any:  # fmt: skip
+    """M-step of the population, from the expected statistics of the users' latents."""
+    component = model.attentiveness
+    own = component.parameters(problem.cells.schema)
+    if not own:
+        return free
+    kind = component.latents(problem.cells.schema)
+
+    def density(values: dict[str, Any]) -> Any:
+        if isinstance(kind, Finite):
+            users, attended, casual = expected.population
+            latent = jnp.arange(kind.size)
+            log_a, log_rest = component.attention(JNP, values, latent)
+            terms = (
+                (users, component.log_weights(JNP, values, latent)), (attended, log_a), (casual, log_rest)
+            )  # fmt: skip
+            return sum(jnp.sum(jnp.where(weight > 0, weight * log, 0.0)) for weight, log in terms)
+        if component.statistics(JNP, jnp.zeros(1)) is not None:
+            mean = tuple(s / expected.users for s in expected.population)
+            return expected.users * component.log_weights_at(JNP, values, mean)
+        return jnp.sum(expected.population[0] * component.log_weights(JNP, values, nodes.latent))
+
+    function, index = _own_function(table, own, free, density, prior)
+    return free.at[index].set(newton(function, free[index]))
+
+
+def _own_function(
+    table: ParameterTable, own: tuple[Any, ...], free: Any, density: Callable[[dict[str, Any]], Any], prior: bool
+) -> tuple[Callable[[Any], Any], Any]:
+    """A component's objective as a function of its own free coordinates, and their indices."""
+    slices = [table.slices[p.name] for p in own]
+    index = np.concatenate([np.arange(s.start, s.stop) for s in slices])
+
+    def function(part: Any) -> Any:
+        values = table.unpack(JNP, free.at[index].set(part))
+        log_prior = sum(p.prior.log_prob(JNP, values[p.name]) for p in own) if prior else 0.0
+        return density(values) + log_prior
+
+    return function, index

@@ -1,0 +1,75 @@
+"""Counts of two logs on common users and cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..comparisons.cells import Cells, Counts
+from ..comparisons.schema import Schema
+
+__all__ = ["Joined", "join", "usable_schema"]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Two logs side by side.
+
+    Attributes:
+        counts: entries of the union; `count` is that of the first log (0 where only the second has the entry).
+        second: count in the second log, (entry,).
+        known: whether the user occurs in the first log, (user,).
+    """
+
+    counts: Counts
+    second: np.ndarray
+    known: np.ndarray
+
+
+def usable_schema(schema: Schema, counts: Counts, parameters_by_pair: bool) -> Schema:
+    """The fit's schema, extended by pairs that only met later, unless there is a parameter for each pair.
+
+    Raises:
+        InputError: a new pair, and the model has one parameter for each pair.
+    """
+    if parameters_by_pair:
+        _ = Cells(schema, counts.cells.model_a, counts.cells.model_b, counts.cells.outcome).pair  # raises, naming it
+        return schema
+    low = np.minimum(counts.cells.model_a, counts.cells.model_b)
+    high = np.maximum(counts.cells.model_a, counts.cells.model_b)
+    met = {(int(i), int(j)) for i, j in np.unique(np.stack([low, high]), axis=1).T}
+    return Schema(schema.models, tuple(sorted(met | set(schema.pairs))), schema.ties, schema.categories)
+
+
+def join(first: Counts, second: Counts, schema: Schema) -> Joined:
+    """Entries of both logs on common users and cells, sorted by (user, cell)."""
+    cells, cell_1, cell_2 = _join_cells(first.cells, second.cells, schema)
+    users = np.union1d(np.asarray(first.users, dtype=str), np.asarray(second.users, dtype=str)).astype(object)
+    user_1 = _position(users, first.users)[first.user] if len(first.user) else first.user
+    user_2 = _position(users, second.users)[second.user] if len(second.user) else second.user
+    keys_1 = user_1.astype(np.int64) * max(len(cells), 1) + cell_1[first.cell]
+    keys_2 = user_2.astype(np.int64) * max(len(cells), 1) + cell_2[second.cell]
+    keys = np.union1d(keys_1, keys_2)
+    count, other = np.zeros(len(keys)), np.zeros(len(keys))
+    count[np.searchsorted(keys, keys_1)] = first.count
+    other[np.searchsorted(keys, keys_2)] = second.count
+    merged = Counts(users, cells, keys // max(len(cells), 1), keys % max(len(cells), 1), count)
+    known = np.isin(users.astype(str), np.asarray(first.users, dtype=str))
+    return Joined(merged, other, known)
+
+
+def _position(users: np.ndarray, names: np.ndarray) -> np.ndarray:
+    return np.searchsorted(users.astype(str), np.asarray(names, dtype=str))
+
+
+def _join_cells(first: Cells, second: Cells, schema: Schema) -> tuple[Cells, np.ndarray, np.ndarray]:
+    """Union of the cells, and where each of the two logs' cells lies in it."""
+    names = ("model_a", "model_b", "outcome")
+    columns = [np.concatenate([getattr(first, name), getattr(second, name)]).astype(float) for name in names]
+    columns += [np.concatenate([first[name], second[name]]).astype(float) for name in first.context]
+    unique, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    inverse = np.asarray(inverse).ravel()
+    context = {name: unique[:, 3 + i].astype(np.asarray(first[name]).dtype) for i, name in enumerate(first.context)}
+    a, b, outcome = unique[:, :3].astype(np.int64).T
+    return Cells(schema, a, b, outcome, context), inverse[: len(first)], inverse[len(first) :]

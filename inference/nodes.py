@@ -1,0 +1,161 @@
+"""Quadrature nodes for a population on (0, 1).
+
+With x = logit(eta), a user's posterior density is proportional to p(x) prod_c m_c(x)^n_c. Under a Beta population it has
+one mode (the log-density's slope divided by eta (1 - eta) falls monotonically) and is analytic in the strip |Im x| < pi,
+with exponential tails that may be hundreds of units long (alpha = 0.05) or a peak a thousandth wide (100,000
+comparisons). The trapezoidal rule in t under x = centre + s sinh(t) is spectrally accurate for such functions.
+
+Sparse groups: nodes follow each pattern, dense at its mode, between the points where the density has fallen by exp(-40).
+Dense groups: one set of nodes serves all; its spacing is bounded by the curvature that any pattern can have
+(|d^2 log m / dx^2| <= 1/4), its range covers every pattern's posterior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..comparisons.schema import Schema
+from ..models.behavior import BehaviorModel
+from ..models.component import Finite
+from .arrays import JNP, Dense, Group, over_chunks
+from .bracket import log_likelihood
+
+__all__ = ["NODES", "SHARED_NODES", "Nodes", "log_joint", "place_nodes"]
+
+NODES = 96
+"""Nodes a pattern. Measured over alpha, beta in [0.05, 200] and 0 to 100,000 comparisons: mean within 2e-9, sd within
+4e-6 relative; 64 nodes give 7e-7 and 1e-4, 32 nodes 2e-3 and 5e-2 (worst cases at alpha or beta near 0.05)."""
+
+SHARED_NODES = (128, 512, 2048)
+"""Sizes of a shared set of nodes; the first one whose spacing suffices is taken."""
+
+_DROP = 40.0
+# Spacing at the mode in units of the half-width, and the widest spacing that the poles at |Im x| = pi allow.
+_SHARPNESS, _WIDEST = 2.9, 4.0
+_SHARED_SCALE = 2.0
+_SCAN = np.sinh(np.linspace(-1.0, 1.0, 33) * np.arcsinh(1600.0)) / 2.0
+_FINE_SCAN = np.sinh(np.linspace(-1.0, 1.0, 129) * np.arcsinh(800.0))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Nodes:
+    """Values of the latent.
+
+    Attributes:
+        latent: logit of attentiveness, or index of the level: (chunk, pattern, node), or (chunk, 1, node) if shared.
+        log_dx: log of the quadrature weight on the logit scale (0 for levels), the same shape.
+        coarseness: spacing of shared nodes in units of what is needed (accurate up to 1).
+    """
+
+    latent: Any
+    log_dx: Any
+    coarseness: Any
+
+
+def log_joint(model: BehaviorModel, values: dict[str, Any], group: Group, latent: Any, p: Any, c: Any) -> Any:
+    """log w_k + sum_c n_c log m_kc without quadrature weight, for one chunk, nats, (pattern, node)."""
+    log_a, log_rest = model.attentiveness.attention(JNP, values, latent)
+    log_lik = log_likelihood(group, jnp.exp(log_a), jnp.exp(log_rest), p, c)
+    return log_lik + model.attentiveness.log_weights(JNP, values, latent)
+
+
+def place_nodes(
+    model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, p: Any, c: Any, size: int
+) -> Nodes:
+    """Nodes for the patterns of a group, at these parameters; `size` is the number of shared nodes."""
+    chunks, height = group.multiplicity.shape
+    kind = model.attentiveness.latents(schema)
+    if isinstance(kind, Finite):
+        latent = jnp.broadcast_to(jnp.arange(kind.size), (chunks, 1, kind.size))
+        return Nodes(latent, jnp.zeros((chunks, 1, kind.size)), jnp.zeros(chunks))
+    if isinstance(group, Dense):
+        return _shared(model, values, group, p, c, size)
+
+    def place(piece: Group) -> tuple[Any, Any]:
+        return _follow(lambda x: log_joint(model, values, piece, x, p, c), height, NODES)
+
+    latent, log_dx = over_chunks(place, group)
+    return Nodes(latent, log_dx, jnp.zeros(chunks))
+
+
+def _shared(model: BehaviorModel, values: dict[str, Any], group: Dense, p: Any, c: Any, size: int) -> Nodes:
+    scan = jnp.asarray(_FINE_SCAN)[None, :]
+
+    def reach(piece: Dense) -> tuple[Any, Any, Any]:
+        joint = log_joint(model, values, piece, scan, p, c) + jnp.log(jnp.sqrt(1 + scan**2))
+        alive = joint > jnp.max(joint, axis=1, keepdims=True) - _DROP - 5.0
+        any_alive = jnp.any(alive & (piece.multiplicity > 0)[:, None], axis=0)
+        first = jnp.argmax(any_alive)
+        last = scan.shape[1] - 1 - jnp.argmax(any_alive[::-1])
+        return first, last, jnp.max(jnp.sum(piece.count, axis=1))
+
+    first, last, largest = over_chunks(reach, group)
+    low = scan[0, jnp.maximum(jnp.min(first) - 1, 0)]
+    high = scan[0, jnp.minimum(jnp.max(last) + 1, scan.shape[1] - 1)]
+
+    def prior(x: Any) -> Any:
+        return model.attentiveness.log_weights(JNP, values, x)
+
+    bend = jnp.max(-jax.vmap(jax.grad(jax.grad(prior)))(jnp.linspace(-6.0, 6.0, 49)))
+    needed = 0.9 / jnp.sqrt(jnp.max(largest) / 4 + jnp.maximum(bend, 0.05))
+    ends = jnp.arcsinh(low / _SHARED_SCALE), jnp.arcsinh(high / _SHARED_SCALE)
+    step = (ends[1] - ends[0]) / (size - 1)
+    t = (ends[0] + step * jnp.arange(size))[None, None, :]
+    chunks = group.multiplicity.shape[0]
+    latent = jnp.broadcast_to(_SHARED_SCALE * jnp.sinh(t), (chunks, 1, size))
+    log_dx = jnp.broadcast_to(jnp.log(_SHARED_SCALE * step) + jnp.log(jnp.cosh(t)), (chunks, 1, size))
+    return Nodes(latent, log_dx, jnp.broadcast_to(_SHARED_SCALE * step / needed, (chunks,)))
+
+
+def _follow(log_density: Callable[[Any], Any], height: int, size: int) -> tuple[Any, Any]:
+    scan = jnp.broadcast_to(jnp.asarray(_SCAN), (height, len(_SCAN)))
+    mode = _zoom(log_density, scan)
+    peak = log_density(mode)
+    left, right = (_fall(log_density, mode, peak, side) for side in (-1.0, 1.0))
+    scale = jnp.minimum(jnp.minimum(left, right) / _SHARPNESS, _WIDEST)
+    low, high = -jnp.arcsinh(left / scale), jnp.arcsinh(right / scale)
+    step = (high - low) / (size - 1)
+    t = low + step * jnp.arange(size)
+    return mode + scale * jnp.sinh(t), jnp.log(scale * step) + jnp.log(jnp.cosh(t))
+
+
+def _zoom(log_density: Callable[[Any], Any], scan: Any) -> Any:
+    """The mode, by repeatedly refining the best point of a grid. (pattern, 1)."""
+
+    def bracket(grid: Any) -> tuple[Any, Any]:
+        density = log_density(grid)
+        best = jnp.argmax(jnp.where(jnp.isnan(density), -jnp.inf, density), axis=1)[:, None]
+        low = jnp.take_along_axis(grid, jnp.maximum(best - 1, 0), axis=1)
+        high = jnp.take_along_axis(grid, jnp.minimum(best + 1, grid.shape[1] - 1), axis=1)
+        return low, high
+
+    def refine(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+        low, high = ends
+        return bracket(low + (high - low) * jnp.linspace(0.0, 1.0, 9))
+
+    low, high = jax.lax.fori_loop(0, 6, refine, bracket(scan))
+    return 0.5 * (low + high)
+
+
+def _fall(log_density: Callable[[Any], Any], mode: Any, peak: Any, side: float) -> Any:
+    """Distance from the mode at which the log-density has fallen by `_DROP`. (pattern, 1)."""
+    distance = jnp.broadcast_to(1e-4 * 4.0 ** jnp.arange(13.0), (mode.shape[0], 13))
+    # Where the density underflows to nothing the comparison with NaN must count as "has fallen".
+    fallen = ~(peak - log_density(mode + side * distance) < _DROP)
+    first = jnp.where(fallen.any(1), jnp.argmax(fallen, axis=1), 12)[:, None]
+    outer = jnp.take_along_axis(distance, first, axis=1)
+
+    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+        near, far = ends
+        middle = jnp.sqrt(near * far)
+        beyond = ~(peak - log_density(mode + side * middle) < _DROP)
+        return jnp.where(beyond, near, middle), jnp.where(beyond, middle, far)
+
+    return jax.lax.fori_loop(0, 5, halve, (outer / 4, outer))[1]

@@ -1,0 +1,240 @@
+"""The result of an EM fit, and the parts it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from ..comparisons.cells import Counts
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from ..models.behavior import BehaviorModel
+from ..models.namespace import NUMPY
+from ..models.parameters import ParameterTable
+from ..models.supports import Simplex
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..comparisons.log import ComparisonLog
+
+__all__ = ["Fit", "Mode"]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One mode of the objective that the restarts reached.
+
+    Attributes:
+        objective: its value, nats.
+        parameters: {name: value} there.
+        rank_correlation: Spearman correlation of the users' attentiveness with that of the best mode.
+        attentive_share: mean attentiveness of the users.
+        starts: how many starting points ended here.
+    """
+
+    objective: float
+    parameters: dict[str, np.ndarray]
+    rank_correlation: float
+    attentive_share: float
+    starts: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What EM learned from a log.
+
+    Attributes:
+        model: the declaration, with everything settled that it left to the data.
+        schema: names of models, outcomes and pairs.
+        counts: the log as counts per (user, cell).
+        method: "marginal" or "label".
+        objective: "map" or "ml".
+        free: estimates on the free scale, (size,).
+        covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
+        attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
+            given the estimated globals; the interval also carries the globals' uncertainty.
+        objective_trace: objective after each accepted iteration, nats.
+        status: "converged", "iteration_limit", "non_finite" or "objective_decreased".
+        iterations: accepted iterations.
+        modes: the modes found, best first.
+        level: probability content of the intervals in `attentiveness`.
+        columns: {standard name: column of the log}.
+        notes: what the reader should know (guesses, boundaries, modes, non-convergence).
+        fingerprint: hash of the log.
+        user_prior: Beta prior of each user in label EM.
+        seed: of the draws behind the intervals.
+    """
+
+    model: BehaviorModel
+    schema: Schema
+    counts: Counts
+    method: str
+    objective: str
+    free: np.ndarray
+    covariance: np.ndarray
+    attentiveness: pd.DataFrame
+    objective_trace: np.ndarray
+    status: str
+    iterations: int
+    modes: tuple[Mode, ...]
+    level: float = 0.9
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    user_prior: tuple[float, float] = (1.0, 1.0)
+    seed: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<Fit {self.method} EM, {self.objective}: {len(self.attentiveness):,} users, {self.schema.n_models} models,"
+            f" {self.status} after {self.iterations} iterations>"
+        )
+
+    @property
+    def converged(self) -> bool:
+        """Whether the ascent ended at a stationary point."""
+        return self.status == "converged"
+
+    @cached_property
+    def table(self) -> ParameterTable:
+        """The unknowns and their packing."""
+        return self.model.table(self.schema)
+
+    @cached_property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """{name: estimate} on the constrained scale."""
+        return {name: np.asarray(v) for name, v in self.table.unpack(NUMPY, self.free).items()}
+
+    @property
+    def coords(self) -> dict[str, list[str]]:
+        """{axis: names}: the order of every array."""
+        return self.table.coords
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """{parameter: names of its axes}."""
+        return {p.name: p.dims for p in self.table.parameters}
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Columns beyond models and winner by which per-label quantities are keyed."""
+        return self.model.context
+
+    @cached_property
+    def parameter_status(self) -> dict[str, np.ndarray]:
+        """{name: "interior" or "boundary" for each entry}: at a boundary a standard error means nothing."""
+        return {
+            p.name: np.where(p.support.on_boundary(self.parameters[p.name]), "boundary", "interior")
+            for p in self.table.parameters
+        }
+
+    @cached_property
+    def standard_errors(self) -> dict[str, np.ndarray]:
+        """{name: standard error} on the constrained scale (delta method); NaN at a boundary or where unknown."""
+        out = {}
+        for p in self.table.parameters:
+            where = self.table.slices[p.name]
+            jacobian = _jacobian(p.support, self.free[where], self.table.shape(p))
+            variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance[where, where], jacobian)
+            errors = np.sqrt(np.where(variance >= 0, variance, np.nan)).reshape(self.table.shape(p))
+            out[p.name] = np.where(self.parameter_status[p.name] == "boundary", np.nan, errors)
+        return out
+
+    def intervals(self, level: float = 0.9) -> dict[str, np.ndarray]:
+        """{name: (lower, upper)} on the constrained scale, shape (2, ...).
+
+        Normal intervals on the scale where the parameter is free of its bounds (log, logit, log-ratio; the value itself
+        for skills), mapped back. Conditional on the mode found.
+        """
+        if not 0 < level < 1:
+            raise EarnestError(f"level={level!r}: expected a probability between 0 and 1")
+        z = float(norm.ppf(0.5 + level / 2))
+        return {p.name: _interval(p.support, self, p.name, z) for p in self.table.parameters}
+
+    def responsibilities(self, log: ComparisonLog) -> np.ndarray:
+        """Pr(z_n = 1 | data): the probability that each comparison was attended, in the log's row order."""
+        from .labels import responsibilities
+
+        return responsibilities(self, log)
+
+    def label_table(self, log: ComparisonLog) -> pd.DataFrame:
+        """Per-label quantities for every (user, model_a, model_b, winner) in the log. See `inference.labels`."""
+        from .labels import label_table
+
+        return label_table(self, log)
+
+    def leave_one_out_information(self, log: ComparisonLog | None = None) -> float:
+        """Effective labels under leave-one-out weights, sum_n m_(u,-n)^2, of a log (default: the fit's own)."""
+        from .labels import leave_one_out_information
+
+        return leave_one_out_information(self, log)
+
+    def score(self, log: ComparisonLog) -> pd.DataFrame:
+        """Attentiveness of the users of another log, from that log's votes alone, with the fitted population.
+
+        Raises:
+            InputError: the log has a model (or pair, where each pair has its own parameter) that the fit never saw.
+        """
+        from .scoring import score
+
+        return score(self, log)
+
+    def attentiveness_for(self, log: ComparisonLog) -> pd.DataFrame:
+        """Attentiveness of every user of a log: the fit's own estimate where it knows the user, else scored."""
+        from .scoring import attentiveness_for
+
+        return attentiveness_for(self, log)
+
+    def population_density(self, grid: np.ndarray) -> np.ndarray | None:
+        """Density of the fitted population at attentiveness `grid`, the shape of `grid`; None for finite levels."""
+        from .scoring import population_density
+
+        return population_density(self, grid)
+
+    def update(self, more: ComparisonLog, **options: Any) -> Fit:
+        """Fit again with more comparisons: counts add up, EM starts from this fit."""
+        from .fitting import update
+
+        return update(self, more, **options)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fit to a folder, whole or not at all. See `inference.store`."""
+        from .store import save
+
+        save(self, folder)
+
+
+def _jacobian(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """d value / d free by central differences (the maps are smooth and cheap), (value, free)."""
+    size = int(np.prod(shape))
+    out = np.zeros((size, free.size))
+    for j in range(free.size):
+        step = np.zeros(free.size)
+        step[j] = 1e-5
+        ends = [np.ravel(support.constrain(NUMPY, _folded(support, free + s, shape))) for s in (step, -step)]
+        out[:, j] = (ends[0] - ends[1]) / 2e-5
+    return out
+
+
+def _folded(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return free.reshape((*shape[:-1], -1) if support.free_size(shape) != int(np.prod(shape)) else shape)
+
+
+def _interval(support: Any, fit: Fit, name: str, z: float) -> np.ndarray:
+    value, error = fit.parameters[name], fit.standard_errors[name]
+    where = fit.table.slices[name]
+    if support.free_size(value.shape) == value.size:
+        sd = np.sqrt(np.diag(fit.covariance)[where])
+        ends = [support.constrain(NUMPY, _folded(support, fit.free[where] + s * z * sd, value.shape)) for s in (-1, 1)]
+        return np.where(np.isnan(error), np.nan, np.stack([np.asarray(e) for e in ends]))
+    if isinstance(support, Simplex):
+        # A share of a simplex: normal on its logit, so that the interval stays inside (0, 1).
+        logit, scale = np.log(value) - np.log1p(-value), error / (value * (1 - value))
+        return np.stack([1 / (1 + np.exp(-(logit + s * z * scale))) for s in (-1, 1)])
+    return np.stack([value - z * error, value + z * error])

@@ -1,0 +1,96 @@
+"""Attentiveness of users whom the fit never saw, and the fitted population."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from ..comparisons.cells import Counts
+from ..comparisons.errors import EarnestError
+from ..comparisons.log import ComparisonLog
+from ..models.component import Continuous
+from .arrays import JNP, float64
+from .label import best_attentiveness
+from .merge import usable_schema
+from .results import Fit
+from .users import carried_intervals, summarise, workload
+
+__all__ = ["attentiveness_for", "count_for", "population_density", "score", "user_frame"]
+
+DRAWS = 32
+"""Draws of the globals behind users' intervals."""
+
+
+def count_for(fit: Fit, log: ComparisonLog) -> tuple[Counts, bool]:
+    """Count a log in the fit's terms; also whether the model has a parameter for each pair.
+
+    Raises:
+        InputError: a model or category that the fit never saw.
+    """
+    return fit.model.count(log, fit.schema), any("pair" in dims for dims in fit.dims.values())
+
+
+def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, interval: np.ndarray) -> pd.DataFrame:
+    """The data frame of users, from per-user arrays; `interval` is (user, 2)."""
+    comparisons = np.rint(counts.n_comparisons()).astype(np.int64)
+    return pd.DataFrame(
+        {
+            "user": np.asarray(counts.users, dtype=object).astype(str),
+            "comparisons": comparisons,
+            "mean": mean,
+            "sd": sd,
+            "lower": interval[:, 0],
+            "upper": interval[:, 1],
+        }
+    )
+
+
+@float64
+def score(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+    """See `Fit.score`."""
+    counts, by_pair = count_for(fit, log)
+    return estimate(fit, counts, by_pair)
+
+
+def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.DataFrame:
+    """Attentiveness of the users in `counts` at the fit's globals."""
+    work = workload(counts, usable_schema(fit.schema, counts, by_pair), dense=False if fit.method == "label" else None)
+    tail = (1 - fit.level) / 2
+    if fit.method == "label":
+        parts = best_attentiveness(fit.model, fit.free, work.problem, fit.user_prior)
+        mean, sd = (work.layout.patterns(part)[work.pattern_of_user] for part in parts)
+        half = float(norm.ppf(1 - tail)) * sd
+        return user_frame(fit, counts, mean, sd, np.clip(np.stack([mean - half, mean + half], axis=1), 0.0, 1.0))
+    summary = summarise(fit.model, fit.free, work)
+    usable = np.all(np.isfinite(fit.covariance))
+    covariance = fit.covariance if usable else np.zeros_like(fit.covariance)
+    interval = carried_intervals(fit.model, fit.free, covariance, work, (tail, 1 - tail), draws, fit.seed)
+    of_user = work.pattern_of_user
+    return user_frame(fit, counts, summary.mean[of_user], summary.sd[of_user], interval[of_user])
+
+
+def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+    """See `Fit.attentiveness_for`."""
+    users = np.asarray(log.users, dtype=object).astype(str)
+    known = fit.attentiveness[fit.attentiveness["user"].isin(users)]
+    if len(known) == len(users):
+        return known.reset_index(drop=True)
+    scored = score(fit, log)
+    fresh = scored[~scored["user"].isin(known["user"])]
+    return pd.concat([known, fresh]).sort_values("user", kind="stable").reset_index(drop=True)
+
+
+@float64
+def population_density(fit: Fit, grid: np.ndarray) -> np.ndarray | None:
+    """See `Fit.population_density`."""
+    if fit.method == "label" or not isinstance(fit.model.attentiveness.latents(fit.schema), Continuous):
+        return None
+    grid = np.asarray(grid, dtype=float)
+    if np.any((grid <= 0) | (grid >= 1)):
+        raise EarnestError("population_density: expected attentiveness strictly between 0 and 1")
+    logit = np.log(grid) - np.log1p(-grid)
+    values = fit.table.unpack(JNP, jax.numpy.asarray(fit.free))
+    log_density = np.asarray(fit.model.attentiveness.log_weights(JNP, values, jax.numpy.asarray(logit)))
+    return np.asarray(np.exp(log_density) / (grid * (1 - grid)))

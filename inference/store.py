@@ -1,0 +1,204 @@
+"""A fit on disk: a folder that anyone can read, written whole or not at all.
+
+    fit.toml                    format, declaration, parameters, status, notes, and the name of the arrays' file
+    arrays-<digest>.npz         users, counts, estimates on the free scale, trace
+    attentiveness.csv           the users' table, for people and other programs
+
+`fit.toml` names the arrays by their digest and is replaced last, in one rename: a reader sees the old fit or the new
+one, never a mixture. `attentiveness.csv` is a copy for convenience and is not read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tomli_w
+
+from ..comparisons.atomic import atomic_file
+from ..comparisons.cells import Cells, Counts
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from ..models.behavior import BehaviorModel
+from .results import Fit, Mode
+
+__all__ = ["FORMAT", "load", "save"]
+
+FORMAT = 1
+_USER_COLUMNS = ("comparisons", "mean", "sd", "lower", "upper")
+
+
+def save(fit: Fit, folder: str | Path) -> None:
+    """Write a fit to a folder (made if needed; an earlier fit there is replaced).
+
+    Raises:
+        EarnestError: the path is a file, or a folder that holds something other than a fit.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise EarnestError(f"{folder}: a fit is saved as a folder, but this is a file")
+    if folder.is_dir() and any(folder.iterdir()) and not _looks_like_a_fit(folder):
+        raise EarnestError(f"{folder}: the folder is not empty and holds no fit; choose another or empty it")
+    folder.mkdir(parents=True, exist_ok=True)
+    payload = _arrays(fit)
+    name = f"arrays-{hashlib.sha256(payload).hexdigest()[:16]}.npz"
+    with atomic_file(folder / name) as temporary:
+        Path(temporary).write_bytes(payload)
+    manifest = tomli_w.dumps(_manifest(fit, name))
+    with atomic_file(folder / "fit.toml") as temporary:
+        Path(temporary).write_text(manifest, encoding="utf-8")
+    with atomic_file(folder / "attentiveness.csv") as temporary:
+        fit.attentiveness.to_csv(temporary, index=False)
+    for old in folder.glob("arrays-*.npz"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def load(folder: str | Path) -> Fit:
+    """Read a fit that `Fit.save` wrote.
+
+    Raises:
+        EarnestError: not a fit, written by a newer version, or damaged; the message names the file.
+    """
+    folder = Path(folder)
+    path = folder / "fit.toml"
+    if not path.is_file():
+        raise EarnestError(
+            f"{folder}: no fit here (expected a folder with fit.toml, made by `earnest fit` or Fit.save)"
+        )
+    try:
+        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise EarnestError(f"{path}: damaged: {error}; fit again") from None
+    if manifest.get("format") != FORMAT:
+        raise EarnestError(f"{path}: format {manifest.get('format')!r}; this version of Earnest reads format {FORMAT}")
+    arrays_path = folder / str(manifest.get("arrays", ""))
+    if not arrays_path.is_file():
+        raise EarnestError(f"{path}: names the file {manifest.get('arrays')!r}, which is not there; fit again")
+    payload = arrays_path.read_bytes()
+    if f"arrays-{hashlib.sha256(payload).hexdigest()[:16]}.npz" != arrays_path.name:
+        raise EarnestError(f"{arrays_path}: damaged (its content does not match its name); fit again")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        try:
+            return _assemble(manifest, dict(arrays))
+        except KeyError as error:
+            raise EarnestError(f"{path}: incomplete, {error} is missing; fit again") from None
+
+
+def _looks_like_a_fit(folder: Path) -> bool:
+    allowed = ("fit.toml", "attentiveness.csv", "arrays-", ".")
+    return all(entry.name.startswith(allowed) for entry in folder.iterdir())
+
+
+def _arrays(fit: Fit) -> bytes:
+    counts, frame = fit.counts, fit.attentiveness
+    arrays: dict[str, Any] = {
+        "free": fit.free,
+        "covariance": fit.covariance,
+        "objective_trace": fit.objective_trace,
+        "users": np.asarray(counts.users, dtype=str),
+        "user": counts.user,
+        "cell": counts.cell,
+        "count": counts.count,
+        "cell_model_a": counts.cells.model_a,
+        "cell_model_b": counts.cells.model_b,
+        "cell_outcome": counts.cells.outcome,
+        "pairs": np.asarray(fit.schema.pairs, dtype=np.int64).reshape(-1, 2),
+        **{f"context_{name}": np.asarray(column) for name, column in counts.cells.context.items()},
+        **{f"user_{name}": frame[name].to_numpy() for name in _USER_COLUMNS},
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _manifest(fit: Fit, arrays: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "earnest": _own_version(),
+        "arrays": arrays,
+        "method": fit.method,
+        "objective": fit.objective,
+        "status": fit.status,
+        "iterations": fit.iterations,
+        "objective_value": _plain(fit.objective_trace[-1]) if len(fit.objective_trace) else "nan",
+        "level": fit.level,
+        "seed": fit.seed,
+        "user_prior": list(fit.user_prior),
+        "fingerprint": fit.fingerprint,
+        "notes": list(fit.notes),
+        "models": list(fit.schema.models),
+        "ties": fit.schema.ties,
+        "categories": list(fit.schema.categories),
+        "columns": dict(fit.columns),
+        "parameters": {name: _plain(value) for name, value in fit.parameters.items()},
+        "standard_errors": {name: _plain(value) for name, value in fit.standard_errors.items()},
+        "modes": [
+            {
+                "objective": mode.objective,
+                "rank_correlation": mode.rank_correlation,
+                "attentive_share": mode.attentive_share,
+                "starts": mode.starts,
+                "parameters": {name: _plain(value) for name, value in mode.parameters.items()},
+            }
+            for mode in fit.modes
+        ],
+        "declaration": fit.model.to_toml(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value, dtype=float).tolist()
+
+
+def _own_version() -> str:
+    try:
+        return version("earnest")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
+    pairs = tuple((int(i), int(j)) for i, j in arrays["pairs"])
+    schema = Schema(tuple(manifest["models"]), pairs, bool(manifest["ties"]), tuple(manifest["categories"]))
+    context = {name[len("context_") :]: array for name, array in arrays.items() if name.startswith("context_")}
+    cells = Cells(schema, arrays["cell_model_a"], arrays["cell_model_b"], arrays["cell_outcome"], context)
+    users = arrays["users"].astype(object)
+    counts = Counts(users, cells, arrays["user"], arrays["cell"], arrays["count"])
+    frame = pd.DataFrame({"user": arrays["users"], **{name: arrays[f"user_{name}"] for name in _USER_COLUMNS}})
+    modes = tuple(
+        Mode(
+            float(mode["objective"]),
+            {name: np.asarray(value) for name, value in mode["parameters"].items()},
+            float(mode["rank_correlation"]),
+            float(mode["attentive_share"]),
+            int(mode["starts"]),
+        )
+        for mode in manifest["modes"]
+    )
+    return Fit(
+        model=BehaviorModel.from_toml(manifest["declaration"]),
+        schema=schema,
+        counts=counts,
+        method=manifest["method"],
+        objective=manifest["objective"],
+        free=arrays["free"],
+        covariance=arrays["covariance"],
+        attentiveness=frame,
+        objective_trace=arrays["objective_trace"],
+        status=manifest["status"],
+        iterations=int(manifest["iterations"]),
+        modes=modes,
+        level=float(manifest["level"]),
+        columns=dict(manifest["columns"]),
+        notes=tuple(manifest["notes"]),
+        fingerprint=manifest["fingerprint"],
+        user_prior=(float(manifest["user_prior"][0]), float(manifest["user_prior"][1])),
+        seed=int(manifest["seed"]),
+    )

@@ -1,0 +1,163 @@
+"""What the data say of each user: posterior mean, standard deviation and quantiles of attentiveness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import sici
+from scipy.stats import norm, qmc
+
+from ..comparisons.cells import Counts
+from ..comparisons.schema import Schema
+from ..models.behavior import BehaviorModel
+from ..models.component import Finite
+from .arrays import JNP, Group, Layout, device_cells, lay_out, over_chunks
+from .marginal import Problem, log_posterior, nodes_at, probabilities
+from .nodes import Nodes
+
+__all__ = ["Summary", "Workload", "carried_intervals", "summarise", "workload"]
+
+_STRATA = 16
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A counted log, ready for the accelerator.
+
+    Attributes:
+        counts: the counts.
+        layout: where patterns lie in the arrays.
+        problem: cells and patterns as arrays.
+        pattern_of_user: index of each user's pattern, (user,).
+    """
+
+    counts: Counts
+    layout: Layout
+    problem: Problem
+    pattern_of_user: np.ndarray
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Posterior of attentiveness by pattern.
+
+    Attributes:
+        mean, sd: (pattern,), given the global parameters.
+        quantiles: (pattern, quantile).
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    quantiles: np.ndarray
+
+
+def workload(counts: Counts, schema: Schema | None = None, dense: bool | None = None) -> Workload:
+    """Compress counts to patterns and arrange them as arrays."""
+    patterns = counts.patterns()
+    group, layout = lay_out(patterns, len(counts.cells), dense)
+    cells = device_cells(counts.cells, schema)
+    counted = np.bincount(counts.cell, weights=counts.count, minlength=len(cells))
+    return Workload(counts, layout, Problem(cells, group, counted), patterns.pattern_of_user)
+
+
+def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Sequence[float] = ()) -> Summary:
+    """Posterior of every pattern's attentiveness at these parameters.
+
+    Args:
+        levels: probabilities at which quantiles are wanted.
+    """
+    if len(work.counts.users) == 0:
+        return Summary(np.zeros(0), np.zeros(0), np.zeros((0, len(levels))))
+    nodes = nodes_at(model, free, work.problem)
+    parts = _summaries(model, free, work.problem, nodes, tuple(levels))
+    return Summary(*(work.layout.patterns(part) for part in parts))
+
+
+def carried_intervals(
+    model: BehaviorModel,
+    free: np.ndarray,
+    covariance: np.ndarray,
+    work: Workload,
+    levels: Sequence[float],
+    draws: int,
+    seed: int,
+) -> np.ndarray:
+    """Quantiles of attentiveness that carry the uncertainty of the globals.
+
+    The posterior of a user is averaged over draws of the globals from their normal approximation (stratified both in
+    the globals and in the user's posterior, so that few draws suffice).
+
+    Args:
+        covariance: of the free parameters, (size, size).
+        draws: number of draws of the globals.
+        seed: of the draws.
+
+    Returns:
+        (pattern, quantile).
+    """
+    if free.size == 0 or draws < 1:
+        return summarise(model, free, work, levels).quantiles
+    uniform = qmc.LatinHypercube(d=free.size, rng=np.random.default_rng(seed)).random(draws)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
+    points = free + norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) @ root.T
+    strata = tuple((np.arange(_STRATA) + 0.5) / _STRATA)
+    drawn = []
+    for point in points:
+        nodes = nodes_at(model, point, work.problem)
+        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, strata)[2]))
+    return np.asarray(np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1).T)
+
+
+@partial(jax.jit, static_argnames=("model", "levels"))
+def _summaries(
+    model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, levels: tuple[float, ...]
+) -> tuple[Any, Any, Any]:
+    """Mean and sd (chunk, pattern) and quantiles (chunk, pattern, quantile)."""
+    schema = problem.cells.schema
+    values = model.table(schema).unpack(JNP, free)
+    p, c = probabilities(model, values, problem.cells)
+    finite = isinstance(model.attentiveness.latents(schema), Finite)
+
+    def one(group: Group, at: Nodes) -> tuple[Any, Any, Any]:
+        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
+        mean = jnp.sum(weights * eta, axis=1)
+        sd = jnp.sqrt(jnp.maximum(jnp.sum(weights * (eta - mean[:, None]) ** 2, axis=1), 0.0))
+        eta, logit = jnp.broadcast_to(eta, weights.shape), jnp.broadcast_to(at.latent, weights.shape)
+        return mean, sd, _step_quantiles(weights, eta, levels) if finite else _quantiles(weights, logit, levels)
+
+    return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
+
+
+def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
+    """Quantiles of a density known on trapezoidal nodes, (pattern, quantile).
+
+    The distribution function at the nodes is the integral of the sinc interpolant, as accurate as the rule itself;
+    between nodes it is interpolated on the normal-score scale, where it is nearly straight.
+    """
+    size = weights.shape[1]
+    offsets = np.arange(size)
+    integral = 0.5 + sici(np.pi * (offsets[:, None] - offsets[None, :]))[0] / np.pi
+    distribution = jnp.clip(weights @ integral.T, 1e-14, 1 - 1e-14)
+    scores = jax.scipy.special.ndtri(jax.lax.cummax(distribution, axis=1))
+    wanted = jnp.asarray(norm.ppf(np.asarray(levels)))
+
+    def interpolate(known: Any, at: Any) -> Any:
+        return jnp.interp(wanted, known, at)
+
+    return jax.nn.sigmoid(jax.vmap(interpolate)(scores, logit))
+
+
+def _step_quantiles(weights: Any, eta: Any, levels: tuple[float, ...]) -> Any:
+    """Quantiles of a distribution on finitely many levels, (pattern, quantile)."""
+    order = jnp.argsort(eta, axis=1)
+    cumulative = jnp.cumsum(jnp.take_along_axis(weights, order, axis=1), axis=1)
+    reached = cumulative[:, None, :] >= jnp.asarray(levels)[None, :, None] - 1e-12
+    return jnp.take_along_axis(jnp.take_along_axis(eta, order, axis=1), jnp.argmax(reached, axis=2), axis=1)

@@ -1,0 +1,36 @@
+"""What is believed: components, parameters, priors, the behavioural model and its simulator."""
+
+from . import priors
+from .attentiveness import Beta, Groups
+from .behavior import BehaviorModel
+from .casual import CoinFlip, PositionBias
+from .component import Attentiveness, Casual, CellView, Component, Continuous, Finite, Preference
+from .parameters import Parameter, ParameterTable
+from .preference import BradleyTerry, KnownAdvantage, PairAdvantage
+from .simulate import Truth
+from .ties import Davidson, RaoKupper, TieRule
+
+__all__ = [
+    "Attentiveness",
+    "BehaviorModel",
+    "Beta",
+    "BradleyTerry",
+    "Casual",
+    "CellView",
+    "CoinFlip",
+    "Component",
+    "Continuous",
+    "Davidson",
+    "Finite",
+    "Groups",
+    "KnownAdvantage",
+    "PairAdvantage",
+    "Parameter",
+    "ParameterTable",
+    "PositionBias",
+    "Preference",
+    "RaoKupper",
+    "TieRule",
+    "Truth",
+    "priors",
+]

@@ -1,0 +1,151 @@
+"""The population of users: how attentive they are, eta_u in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from . import priors
+from .component import Attentiveness, Continuous, Finite
+from .namespace import Namespace
+from .parameters import Parameter, Values
+from .priors import Prior
+
+__all__ = ["Beta", "Groups"]
+
+
+@dataclass(frozen=True)
+class Beta(Attentiveness):
+    """eta_u ~ Beta(alpha, beta).
+
+    Args:
+        alpha_prior, beta_prior: priors of the two shape parameters.
+
+    Example:
+        >>> [p.name for p in Beta().parameters(None)]
+        ['attentiveness_alpha', 'attentiveness_beta']
+    """
+
+    alpha_prior: Prior = field(default_factory=priors.LogNormal)
+    beta_prior: Prior = field(default_factory=priors.LogNormal)
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        return (Parameter("attentiveness_alpha", self.alpha_prior), Parameter("attentiveness_beta", self.beta_prior))
+
+    def latents(self, schema: Schema) -> Continuous | Finite:
+        return Continuous()
+
+    def statistics(self, xp: Namespace, latent: Any) -> tuple[Any, ...] | None:
+        return xp.log_sigmoid(latent), xp.log_sigmoid(-latent)
+
+    def log_weights_at(self, xp: Namespace, values: Values, statistics: tuple[Any, ...]) -> Any:
+        alpha, beta = values["attentiveness_alpha"], values["attentiveness_beta"]
+        log_eta, log_rest = statistics
+        # On the logit scale: the Jacobian eta (1 - eta) turns the exponents alpha - 1, beta - 1 into alpha, beta.
+        return alpha * log_eta + beta * log_rest - xp.betaln(alpha, beta)
+
+    def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
+        return self.log_weights_at(xp, values, (xp.log_sigmoid(latent), xp.log_sigmoid(-latent)))
+
+    def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
+        # Two gamma-distributed amounts of care and of haste.
+        care = rng.gamma(values["attentiveness_alpha"], size=size)
+        haste = rng.gamma(values["attentiveness_beta"], size=size)
+        return np.where(care + haste > 0, care / np.maximum(care + haste, 1e-300), 0.5)
+
+    def starts(self, schema: Schema) -> Sequence[Values]:
+        return [
+            {"attentiveness_alpha": 2.0, "attentiveness_beta": 1.0},
+            {"attentiveness_alpha": 0.7, "attentiveness_beta": 1.4},
+        ]
+
+
+@dataclass(frozen=True)
+class Groups(Attentiveness):
+    """Finitely many kinds of users, each with one level of attentiveness.
+
+    Args:
+        levels: the levels, fixed (`(0.0, 1.0)`: casual and attentive), or a number of groups whose levels are estimated
+            (`attentiveness_level`, ascending).
+        weight_prior: prior of the groups' shares `attentiveness_weight`.
+        level_prior: prior of each free level.
+
+    Raises:
+        EarnestError: a level outside [0, 1], no level, or the same level twice.
+    """
+
+    levels: tuple[float, ...] | int = (0.0, 1.0)
+    weight_prior: Prior = field(default_factory=priors.Dirichlet)
+    level_prior: Prior = field(default_factory=priors.Beta)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.levels, int):
+            if self.levels < 1:
+                raise EarnestError(f"Groups(levels={self.levels}): expected at least one group")
+            return
+        levels = tuple(float(level) for level in self.levels)
+        if not levels or not all(0.0 <= level <= 1.0 for level in levels) or len(set(levels)) < len(levels):
+            raise EarnestError(f"Groups(levels={self.levels}): expected distinct numbers in [0, 1]")
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def size(self) -> int:
+        """Number of groups."""
+        return self.levels if isinstance(self.levels, int) else len(self.levels)
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        names = (
+            tuple(f"group {k + 1}" for k in range(self.levels))
+            if isinstance(self.levels, int)
+            else tuple(f"{level:g}" for level in self.levels)
+        )
+        coords = (("group", names),)
+        free = (
+            (Parameter("attentiveness_level", self.level_prior, ("group",), coords),)
+            if isinstance(self.levels, int)
+            else ()
+        )
+        shares = (Parameter("attentiveness_weight", self.weight_prior, ("group",), coords),) if self.size > 1 else ()
+        return (*free, *shares)
+
+    def latents(self, schema: Schema) -> Continuous | Finite:
+        return Finite(self.size)
+
+    def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
+        return xp.log(values["attentiveness_weight"])[latent] if self.size > 1 else 0.0 * latent
+
+    def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
+        if isinstance(self.levels, int):
+            level = values["attentiveness_level"]
+            return xp.log(level)[latent], xp.log1p(-level)[latent]
+        with np.errstate(divide="ignore"):
+            log_level = np.log(np.array(self.levels))
+            log_rest = np.log1p(-np.array(self.levels))
+        # `xp.stack` makes a constant of the backend's own type, which a symbolic index can take from.
+        return xp.stack(list(log_level))[latent], xp.stack(list(log_rest))[latent]
+
+    def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
+        levels = np.asarray(values["attentiveness_level"] if isinstance(self.levels, int) else self.levels)
+        shares = np.asarray(values["attentiveness_weight"]) if self.size > 1 else np.ones(1)
+        return levels[rng.choice(self.size, size=size, p=shares)]
+
+    def starts(self, schema: Schema) -> Sequence[Values]:
+        lean = np.linspace(1.0, 2.0, self.size)
+        fixed = (
+            {"attentiveness_level": (np.arange(self.size) + 0.5) / self.size} if isinstance(self.levels, int) else {}
+        )
+        if self.size == 1:
+            return [fixed]
+        return [{**fixed, "attentiveness_weight": w / w.sum()} for w in (lean, lean[::-1])]
+
+    def canonical(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        out = dict(values)
+        if isinstance(self.levels, int):
+            order = np.argsort(out["attentiveness_level"])
+            out = {k: v[order] if k.startswith("attentiveness_") else v for k, v in out.items()}
+        return out

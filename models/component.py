@@ -1,0 +1,210 @@
+"""The contract between a behavioural component and everything that Earnest derives from it.
+
+A component is a frozen dataclass. It says what is unknown (`parameters`) and how probable an outcome is (`log_prob`),
+once, against an array namespace; the simulator, both EM estimators and the samplers follow from that. The remaining
+methods are optional hooks with defaults that simple components never see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..comparisons.cells import Cells
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from .namespace import NUMPY, Namespace
+from .parameters import Parameter, Values
+
+__all__ = ["Attentiveness", "Casual", "CellView", "Component", "Continuous", "Finite", "Preference"]
+
+
+@dataclass(frozen=True)
+class CellView:
+    """What a component sees of the cells: one entry a cell, in whatever array type the caller works with.
+
+    Attributes:
+        schema: names of models, pairs, outcomes and categories.
+        model_a, model_b: index of the model shown first and second, (cell,).
+        outcome: 0 = model_a won, 1 = model_b won, 2 = tie, (cell,).
+        pair: index of the unordered pair, (cell,).
+        sign: +1 where model_a is the pair's first-named model, else -1, (cell,).
+        won_a, tie: whether the outcome is a win of model_a / a tie, (cell,) booleans made beforehand, because `==` on
+            symbolic arrays is not elementwise in every backend.
+        context: further columns that components asked for.
+    """
+
+    schema: Schema
+    model_a: Any
+    model_b: Any
+    outcome: Any
+    pair: Any
+    sign: Any
+    won_a: Any
+    tie: Any
+    context: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, cells: Cells, schema: Schema | None = None) -> CellView:
+        """View NumPy cells; `schema` replaces the cells' own where it knows more names."""
+        outcome = np.asarray(cells.outcome)
+        return cls(
+            schema or cells.schema,
+            np.asarray(cells.model_a),
+            np.asarray(cells.model_b),
+            outcome,
+            np.asarray(cells.pair),
+            np.asarray(cells.sign, dtype=float),
+            outcome == 0,
+            outcome == 2,
+            dict(cells.context),
+        )
+
+    def with_outcome(self, outcome: int) -> CellView:
+        """The same cells with every outcome replaced by this one (NumPy)."""
+        filled = np.full(np.shape(self.model_a), outcome)
+        return replace(self, outcome=filled, won_a=filled == 0, tie=filled == 2)
+
+    def __len__(self) -> int:
+        return int(np.shape(self.model_a)[0])
+
+    def __getitem__(self, column: str) -> Any:
+        if column not in self.context:
+            raise EarnestError(
+                f"the component looks at the column {column!r} without declaring it: add it to its `context`"
+            )
+        return self.context[column]
+
+
+@dataclass(frozen=True)
+class Component:
+    """Base of all components.
+
+    Class attributes:
+        context: names of the further columns of the log that the component looks at.
+        directed: whether it matters which response was shown first. Where no component minds, cells are counted
+            without order, which makes them fewer.
+    """
+
+    context: ClassVar[tuple[str, ...]] = ()
+    directed: ClassVar[bool] = True
+    registry: ClassVar[dict[str, type[Component]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Component.registry[cls.__name__] = cls
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        """The component's unknowns, given the names in the log."""
+        return ()
+
+    def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Component:
+        """A copy with everything settled that the declaration left to the data (default: itself).
+
+        Args:
+            schema: names in the log.
+            cells: the distinct cells.
+            counts: comparisons in each cell, (cell,).
+        """
+        return self
+
+    def starts(self, schema: Schema) -> Sequence[Values]:
+        """Starting values from which different modes may be reached; each a partial table of parameters."""
+        return ({},)
+
+    def maximize(self, schema: Schema, cells: CellView, weights: np.ndarray, prior: bool) -> dict[str, Any] | None:
+        """Closed form of the M-step, where there is one: the maximiser of `sum(weights * log_prob)` (+ log prior).
+
+        Must be written in operations that JAX can trace. None (default): found by Newton's method.
+        """
+        return None
+
+
+class _OutcomeComponent(Component):
+    def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """Log-probability of each cell's outcome, nats, (cell,)."""
+        raise NotImplementedError
+
+    def sample(self, rng: np.random.Generator, values: Values, cells: CellView) -> np.ndarray:
+        """Draw an outcome for every row of `cells` (whose own outcomes are to be ignored), (cell,) of 0, 1, 2.
+
+        Default: by inversion from `log_prob`. The built-ins draw from their generative story instead, so that density
+        and simulator check each other.
+        """
+        n_outcomes = cells.schema.n_outcomes
+        table = np.stack([self.log_prob(NUMPY, values, cells.with_outcome(y)) for y in range(n_outcomes)])
+        probabilities = np.exp(table)
+        total = probabilities.sum(0)
+        if not np.allclose(total, 1.0, atol=1e-8):
+            worst = int(np.argmax(np.abs(total - 1)))
+            raise EarnestError(
+                f"{type(self).__name__}.log_prob: the probabilities of the {n_outcomes} outcomes sum to "
+                f"{total[worst]:.6g} in cell {worst}; they must sum to 1"
+            )
+        cumulative = np.cumsum(probabilities, axis=0)[:-1]
+        return (rng.random(len(cells)) > cumulative).sum(0)
+
+
+class Preference(_OutcomeComponent):
+    """P_n(y): what a user who attends chooses."""
+
+    @property
+    def allows_ties(self) -> bool:
+        """Whether a tie is a possible outcome."""
+        return getattr(self, "ties", None) is not None
+
+
+class Casual(_OutcomeComponent):
+    """C_n(y): what a user who does not attend chooses."""
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """The latent attentiveness is a number in (0, 1); nodes are quadrature points on the logit scale."""
+
+
+@dataclass(frozen=True)
+class Finite:
+    """The latent attentiveness is one of `size` levels; nodes are their indices."""
+
+    size: int
+
+
+class Attentiveness(Component):
+    """The population from which users' attentiveness eta_u is drawn."""
+
+    directed: ClassVar[bool] = False
+
+    def latents(self, schema: Schema) -> Continuous | Finite:
+        """What kind of latent a user has."""
+        raise NotImplementedError
+
+    def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
+        """Log-density at logit(eta) = latent (`Continuous`, Jacobian included) or log-weight of level `latent`."""
+        raise NotImplementedError
+
+    def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
+        """(log eta, log(1 - eta)) at the nodes; the shape of `latent`."""
+        return xp.log_sigmoid(latent), xp.log_sigmoid(-latent)
+
+    def statistics(self, xp: Namespace, latent: Any) -> tuple[Any, ...] | None:
+        """Functions of the latent in which `log_weights` is affine (an exponential family), or None.
+
+        With them the M-step needs only their expectation and not every node of every pattern.
+        """
+        return None
+
+    def log_weights_at(self, xp: Namespace, values: Values, statistics: tuple[Any, ...]) -> Any:
+        """`log_weights` as an affine function of `statistics`."""
+        raise NotImplementedError
+
+    def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
+        """Draw the attentiveness of `size` users, (user,)."""
+        raise NotImplementedError
+
+    def canonical(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The same population with its labels in a fixed order (finite mixtures are invariant to relabelling)."""
+        return dict(values)

@@ -1,0 +1,73 @@
+"""The array namespace that every log-probability is written against.
+
+A component's density is one function of `xp`; the same source runs on NumPy (simulation, checks), `jax.numpy` (EM,
+NumPyro) and `pytensor.tensor` (PyMC). Only names that the three libraries share may be used, plus the few numerically
+careful functions below, which live in different places in each of them.
+
+The namespace is an argument, never a global: two backends can be in use at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["NUMPY", "Namespace", "jax_namespace", "pytensor_namespace"]
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """An array library seen through the names that all backends share.
+
+    Attributes:
+        module: the array library; any attribute not found here is looked up in it (`exp`, `log`, `where`, `stack`,
+            `sqrt`, `sinh`, `arcsinh`, `sum`, ...).
+        gammaln: log of the absolute gamma function.
+        logsumexp: `(array, axis) -> array`.
+        softplus: `log(1 + exp(x))` without overflow.
+    """
+
+    module: ModuleType
+    gammaln: Callable[[Any], Any]
+    logsumexp: Callable[..., Any]
+    softplus: Callable[[Any], Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def log_sigmoid(self, x: Any) -> Any:
+        """log(1 / (1 + exp(-x))), accurate in both tails."""
+        return -self.softplus(-x)
+
+    def betaln(self, a: Any, b: Any) -> Any:
+        """Log of the Beta function."""
+        return self.gammaln(a) + self.gammaln(b) - self.gammaln(a + b)
+
+
+def _numpy_namespace() -> Namespace:
+    from scipy.special import gammaln, logsumexp
+
+    return Namespace(np, gammaln, lambda a, axis=None: logsumexp(a, axis=axis), lambda x: np.logaddexp(0.0, x))
+
+
+def jax_namespace() -> Namespace:
+    """The namespace of `jax.numpy` (JAX is imported here and not before)."""
+    import jax
+    import jax.numpy as jnp
+    from jax.scipy.special import gammaln, logsumexp
+
+    return Namespace(jnp, gammaln, lambda a, axis=None: logsumexp(a, axis=axis), jax.nn.softplus)
+
+
+def pytensor_namespace() -> Namespace:
+    """The namespace of `pytensor.tensor` (PyTensor is imported here and not before)."""
+    import pytensor.tensor as pt
+
+    return Namespace(pt, pt.gammaln, lambda a, axis=None: pt.logsumexp(a, axis=axis), pt.softplus)
+
+
+NUMPY = _numpy_namespace()

@@ -1,0 +1,134 @@
+"""The table of a model's unknowns: names, shapes, priors, and their packing into one free vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from .priors import Prior
+from .supports import Support
+
+__all__ = ["Parameter", "ParameterTable", "Values"]
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One unknown of a component.
+
+    Attributes:
+        name: the name used in results, samplers and TOML (`skill`, `tie_strength`, ...).
+        prior: its prior; the prior's support is the parameter's support.
+        dims: names of its axes (`("model",)`); each must be a coordinate of the schema or in `coords`.
+        coords: names along dims that the schema does not know (`{"group": ("casual", "attentive")}`).
+    """
+
+    name: str
+    prior: Prior
+    dims: tuple[str, ...] = ()
+    coords: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def support(self) -> Support:
+        """The set of allowed values."""
+        return self.prior.support
+
+
+@dataclass(frozen=True)
+class ParameterTable:
+    """All unknowns of a model for one schema, with a bijection to a vector of free coordinates.
+
+    Attributes:
+        parameters: the unknowns, in order.
+        schema: the names along the axes.
+    """
+
+    parameters: tuple[Parameter, ...]
+    schema: Schema
+
+    def __post_init__(self) -> None:
+        names = [p.name for p in self.parameters]
+        doubled = sorted({n for n in names if names.count(n) > 1})
+        if doubled:
+            raise EarnestError(f"two components declare the parameter {doubled[0]!r}: rename one of them")
+
+    @property
+    def coords(self) -> dict[str, list[str]]:
+        """Names along every axis: the schema's own, then the parameters'."""
+        coords = {dim: list(names) for dim, names in self.schema.coords().items()}
+        for parameter in self.parameters:
+            coords.update({dim: list(names) for dim, names in parameter.coords})
+        return coords
+
+    def shape(self, parameter: Parameter) -> tuple[int, ...]:
+        """Shape of a parameter's value on the constrained scale."""
+        coords = self.coords
+        missing = [dim for dim in parameter.dims if dim not in coords]
+        if missing:
+            raise EarnestError(
+                f"parameter {parameter.name!r} has the axis {missing[0]!r}, which this log does not have; "
+                f"known axes: {', '.join(coords)}"
+            )
+        return tuple(len(coords[dim]) for dim in parameter.dims)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each parameter lies in the free vector."""
+        out, start = {}, 0
+        for p in self.parameters:
+            size = p.support.free_size(self.shape(p))
+            out[p.name] = slice(start, start + size)
+            start += size
+        return out
+
+    @property
+    def size(self) -> int:
+        """Length of the free vector."""
+        return sum(p.support.free_size(self.shape(p)) for p in self.parameters)
+
+    def unpack(self, xp: Any, free: Any) -> dict[str, Any]:
+        """Free vector (size,) -> {name: value on the constrained scale}."""
+        values = {}
+        for p, where in zip(self.parameters, self.slices.values(), strict=True):
+            shape = self.shape(p)
+            short = (*shape[:-1], -1) if p.support.free_size(shape) != int(np.prod(shape)) else shape
+            values[p.name] = p.support.constrain(xp, free[where].reshape(short))
+        return values
+
+    def pack(self, values: Values) -> np.ndarray:
+        """{name: value} -> free vector (size,), NumPy.
+
+        Raises:
+            EarnestError: a value is missing, has the wrong shape, or lies outside its support.
+        """
+        parts = []
+        for p in self.parameters:
+            if p.name not in values:
+                raise EarnestError(f"no value given for parameter {p.name!r}")
+            value = np.asarray(values[p.name], dtype=float)
+            if value.shape != self.shape(p):
+                raise EarnestError(f"parameter {p.name!r}: expected shape {self.shape(p)}, got {value.shape}")
+            if not p.support.contains(value):
+                raise EarnestError(
+                    f"parameter {p.name!r}: {np.array2string(value, threshold=6)} lies outside its support "
+                    f"({type(p.support).__name__})"
+                )
+            parts.append(np.ravel(p.support.free(value)))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def log_prior(self, xp: Any, values: Values) -> Any:
+        """Log prior density on the constrained scale, without Jacobian, nats (scalar)."""
+        total = 0.0
+        for p in self.parameters:
+            total = total + p.prior.log_prob(xp, values[p.name])
+        return total
+
+    def sample_prior(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """One draw of every parameter from its prior."""
+        return {p.name: np.asarray(p.prior.sample(rng, self.shape(p))) for p in self.parameters}

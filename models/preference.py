@@ -1,0 +1,180 @@
+"""What a user who attends chooses: P_n(y)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from .component import CellView, Preference
+from .namespace import NUMPY, Namespace
+from .parameters import Parameter, Values
+from .priors import Beta, Prior, ZeroSumNormal
+from .ties import NoTies, TieRule
+
+__all__ = ["BradleyTerry", "KnownAdvantage", "PairAdvantage"]
+
+
+@dataclass(frozen=True)
+class _WithTies(Preference):
+    """A preference that states a log-ratio of strengths and leaves the outcome to a tie rule."""
+
+    directed: ClassVar[bool] = False
+
+    def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """log(strength of model_a / strength of model_b), (cell,)."""
+        raise NotImplementedError
+
+    @property
+    def rule(self) -> TieRule:
+        return getattr(self, "ties", None) or NoTies()
+
+    def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        return self.rule.log_prob(xp, values, self.log_ratio(xp, values, cells), cells)
+
+    def sample(self, rng: np.random.Generator, values: Values, cells: CellView) -> np.ndarray:
+        return self.rule.sample(rng, values, np.asarray(self.log_ratio(NUMPY, values, cells), dtype=float))
+
+
+@dataclass(frozen=True)
+class BradleyTerry(_WithTies):
+    """A skill per model; log(strength_a / strength_b) = skill_a - skill_b.
+
+    Skills are on the log-odds scale and sum to zero.
+
+    Args:
+        ties: `Davidson()`, `RaoKupper()` or None (a log with ties is then refused).
+        prior: prior of the skills.
+
+    Reference: Bradley and Terry (1952), Biometrika 39.
+
+    Example:
+        >>> BradleyTerry().allows_ties
+        False
+    """
+
+    ties: TieRule | None = None
+    prior: Prior = field(default_factory=ZeroSumNormal)
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        return (Parameter("skill", self.prior, ("model",)), *self.rule.parameters(schema))
+
+    def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        return values["skill"][cells.model_a] - values["skill"][cells.model_b]
+
+
+@dataclass(frozen=True)
+class PairAdvantage(_WithTies):
+    """One unknown probability for each pair of models that met, with no transitivity assumed.
+
+    `advantage` is the probability that the pair's first-named model wins among decided outcomes.
+
+    Args:
+        ties: `Davidson()`, `RaoKupper()` or None.
+        prior: prior of each advantage.
+    """
+
+    ties: TieRule | None = None
+    prior: Prior = field(default_factory=Beta)
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        return (Parameter("advantage", self.prior, ("pair",)), *self.rule.parameters(schema))
+
+    def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        advantage = values["advantage"][cells.pair]
+        return self.rule.from_decided(xp, values, cells.sign * (xp.log(advantage) - xp.log1p(-advantage)))
+
+    def maximize(self, schema: Schema, cells: CellView, weights: Any, prior: bool) -> dict[str, Any] | None:
+        if self.ties is not None or not isinstance(self.prior, Beta):
+            return None
+        xp = _array_module(weights)
+        a, b = (self.prior.a - 1.0, self.prior.b - 1.0) if prior else (0.0, 0.0)
+        one_hot = xp.asarray(cells.pair)[None, :] == np.arange(schema.n_pairs)[:, None]
+        first_won = xp.asarray(cells.won_a) == (xp.asarray(cells.sign) > 0)
+        wins = (one_hot * (weights * first_won)).sum(1) + a
+        losses = (one_hot * (weights * ~first_won)).sum(1) + b
+        # A pair that no attentive vote bears on stays at the even odds.
+        total = wins + losses
+        share = xp.where(total > 0, wins / xp.where(total > 0, total, 1.0), 0.5)
+        return {"advantage": xp.clip(share, 1e-12, 1 - 1e-12)}
+
+
+@dataclass(frozen=True)
+class KnownAdvantage(_WithTies):
+    """The stronger model wins with a known probability mu among decided outcomes: nothing is estimated.
+
+    With `fit_em(..., method="label")` this is the estimator of "Users as Annotators" (arXiv 2510.13830).
+
+    Args:
+        mu: probability that the stronger of the two models wins, in (0.5, 1).
+        stronger: model names from the strongest to the weakest. None: in each pair the model with more wins in the log.
+        ties: `Davidson()`, `RaoKupper()` or None.
+
+    Example:
+        >>> KnownAdvantage(0.7, stronger=("large", "small")).mu
+        0.7
+    """
+
+    mu: float = 0.7
+    stronger: tuple[str, ...] | None = None
+    ties: TieRule | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.mu < 1.0:
+            raise EarnestError(
+                f"KnownAdvantage(mu={self.mu!r}): expected the probability that the stronger model wins, in [0.5, 1)"
+            )
+        if isinstance(self.stronger, str):
+            object.__setattr__(self, "stronger", (self.stronger,))
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        return self.rule.parameters(schema)
+
+    def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> KnownAdvantage:
+        if self.stronger is not None:
+            return self
+        if schema.n_models > 2:
+            raise EarnestError(
+                f"KnownAdvantage: the log has {schema.n_models} models; say which are the stronger ones: "
+                f"KnownAdvantage({self.mu}, stronger=({schema.models[0]!r}, {schema.models[1]!r}, ...)), strongest first"
+            )
+        decided = ~np.asarray(cells.tie)
+        first_won = np.asarray(cells.won_a) == (np.asarray(cells.sign) > 0)
+        balance = float((counts * decided * np.where(first_won, 1, -1)).sum())
+        if balance == 0:
+            raise EarnestError(
+                f"KnownAdvantage: {schema.models[0]!r} and {schema.models[1]!r} won equally often, so the votes do not "
+                "say which is stronger: give stronger=(name, ...)"
+            )
+        return replace(self, stronger=schema.models if balance > 0 else schema.models[::-1])
+
+    def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        models = cells.schema.models
+        order = self.stronger if self.stronger is not None else models
+        unknown = [name for name in order if name not in models]
+        if unknown and not set(order) & set(models):
+            raise EarnestError(f"KnownAdvantage: no model of the log is among stronger={order}; the log has {models}")
+        # Models that are not named rank below those that are.
+        rank = np.array([order.index(name) if name in order else len(order) for name in models])
+        first, second = np.array(cells.schema.pairs).reshape(-1, 2).T
+        if np.any(rank[first] == rank[second]):
+            tied = int(np.argmax(rank[first] == rank[second]))
+            raise EarnestError(
+                f"KnownAdvantage: stronger={order} does not say which of {models[first[tied]]!r} and "
+                f"{models[second[tied]]!r} is stronger: name at least one of them"
+            )
+        first_is_stronger = np.where(rank[first] < rank[second], 1.0, -1.0)
+        log_odds = float(np.log(self.mu) - np.log1p(-self.mu))
+        signs = xp.stack(list(first_is_stronger))[cells.pair] if len(first) > 1 else float(first_is_stronger[0])
+        return self.rule.from_decided(xp, values, cells.sign * signs * log_odds)
+
+
+def _array_module(array: Any) -> Any:
+    if isinstance(array, np.ndarray):
+        return np
+    import jax.numpy as jnp
+
+    return jnp

@@ -1,0 +1,173 @@
+"""Prior distributions that a parameter may be declared with.
+
+Each prior knows its support, its log-density on the constrained scale (no Jacobian) and how to draw from itself. The
+set is small on purpose: each must have an exact counterpart in NumPyro and in PyMC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from .supports import POSITIVE, REAL, SIMPLEX, UNIT, ZERO_SUM, Above, Support
+
+__all__ = ["Beta", "Dirichlet", "HalfNormal", "LogNormal", "Normal", "Prior", "ZeroSumNormal"]
+
+_LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A proper prior over one parameter (all entries independent, or one joint vector along the last axis)."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            lower = -np.inf if field.name in ("loc", "lower") else 0.0
+            if not np.isscalar(value) or not np.isfinite(value) or not value > lower:
+                raise EarnestError(
+                    f"{type(self).__name__}({field.name}={value!r}): expected a finite number"
+                    + (" greater than 0" if lower == 0.0 else "")
+                )
+
+    @property
+    def support(self) -> Support:
+        """The set on which the density is positive."""
+        raise NotImplementedError
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        """Log-density of a value, summed over its entries, nats (scalar)."""
+        raise NotImplementedError
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """One draw of this shape."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    """Normal(loc, scale), entry by entry."""
+
+    loc: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def support(self) -> Support:
+        return REAL
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        return xp.sum(-0.5 * ((value - self.loc) / self.scale) ** 2 - np.log(self.scale) - 0.5 * _LOG_2PI)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.normal(self.loc, self.scale, shape)
+
+
+@dataclass(frozen=True)
+class HalfNormal(Prior):
+    """The absolute value of Normal(0, scale), entry by entry."""
+
+    scale: float = 1.0
+
+    @property
+    def support(self) -> Support:
+        return POSITIVE
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        return xp.sum(-0.5 * (value / self.scale) ** 2 - np.log(self.scale) + 0.5 * np.log(2 / np.pi))
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return np.abs(rng.normal(0.0, self.scale, shape))
+
+
+@dataclass(frozen=True)
+class LogNormal(Prior):
+    """`value - lower` is the exponential of Normal(loc, scale), entry by entry."""
+
+    loc: float = 0.0
+    scale: float = 1.0
+    lower: float = 0.0
+
+    @property
+    def support(self) -> Support:
+        return Above(self.lower)
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        logs = xp.log(value - self.lower)
+        return xp.sum(-0.5 * ((logs - self.loc) / self.scale) ** 2 - logs - np.log(self.scale) - 0.5 * _LOG_2PI)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return self.lower + rng.lognormal(self.loc, self.scale, shape)
+
+
+@dataclass(frozen=True)
+class Beta(Prior):
+    """Beta(a, b), entry by entry."""
+
+    a: float = 2.0
+    b: float = 2.0
+
+    @property
+    def support(self) -> Support:
+        return UNIT
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        return xp.sum((self.a - 1) * xp.log(value) + (self.b - 1) * xp.log1p(-value) - _betaln(self.a, self.b))
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.beta(self.a, self.b, shape)
+
+
+@dataclass(frozen=True)
+class Dirichlet(Prior):
+    """Symmetric Dirichlet with this concentration in each category, along the last axis."""
+
+    concentration: float = 2.0
+
+    @property
+    def support(self) -> Support:
+        return SIMPLEX
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        size = int(value.type.shape[-1] if hasattr(value, "type") else value.shape[-1])
+        constant = _gammaln(size * self.concentration) - size * _gammaln(self.concentration)
+        rows = xp.sum((self.concentration - 1) * xp.log(value), axis=-1) + constant
+        return xp.sum(rows)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.dirichlet(np.full(shape[-1], self.concentration), shape[:-1])
+
+
+@dataclass(frozen=True)
+class ZeroSumNormal(Prior):
+    """Independent Normal(0, scale) conditioned to sum to zero along the last axis.
+
+    The density is with respect to the (n - 1)-dimensional volume of the sum-zero subspace.
+    """
+
+    scale: float = 2.0
+
+    @property
+    def support(self) -> Support:
+        return ZERO_SUM
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        shape = tuple(int(n) for n in (value.type.shape if hasattr(value, "type") else value.shape))
+        free = int(np.prod(shape[:-1])) * (shape[-1] - 1)
+        return xp.sum(-0.5 * (value / self.scale) ** 2) - free * (float(np.log(self.scale)) + 0.5 * _LOG_2PI)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        draw = rng.normal(0.0, self.scale, shape)
+        return draw - draw.mean(axis=-1, keepdims=True)
+
+
+def _gammaln(x: float) -> float:
+    from math import lgamma
+
+    return lgamma(x)
+
+
+def _betaln(a: float, b: float) -> float:
+    return _gammaln(a) + _gammaln(b) - _gammaln(a + b)
