@@ -127,8 +127,9 @@ def threshold(folder: str, form: str | None, rows: int) -> None:
     """
     curve = curve_of(load_fit(folder))
     best = curve.recommend()
+    shown = curve.table[["threshold", "users", "labels", "share", "precision", "effective_labels"]]
     if form == "csv":
-        click.echo(curve.table.to_csv(index=False), nl=False)
+        click.echo(shown.to_csv(index=False), nl=False)
     elif form == "json":
         references = {
             name: getattr(curve, name) for name in ("unfiltered", "soft_weights", "soft_weights_leave_one_out")
@@ -139,7 +140,7 @@ def threshold(folder: str, form: str | None, rows: int) -> None:
         answer = {
             "recommendation": {**recommended, "reason": best.reason},
             "references": references,
-            "curve": curve.table.to_dict(orient="records"),
+            "curve": shown.to_dict(orient="records"),
         }
         click.echo(json.dumps(answer, default=float, indent=1))
     else:

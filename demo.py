@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # A crowd with many who hardly look and many who always do, and casual users who click left.
 TRUTH = {
-    "attentiveness_alpha": 0.8,
-    "attentiveness_beta": 0.6,
-    "skill": (-0.9, -0.3, 0.3, 0.9),
+    "attentiveness_alpha": 0.6,
+    "attentiveness_beta": 0.5,
+    "skill": (-1.8, -0.6, 0.6, 1.8),
     "tie_strength": 0.5,
     "casual_outcome": (0.5, 0.3, 0.2),
 }

@@ -103,7 +103,7 @@ def simulate(
     if texts:
         frame["prompt"] = [f"Prompt {i + 1}: please answer this question." for i in range(len(frame))]
         for side in ("a", "b"):
-            frame[f"response_{side}"] = "Answer of " + frame[f"model_{side}"] + " to " + frame["prompt"].str[:-29] + "."
+            frame[f"response_{side}"] = "Answer of " + frame[f"model_{side}"] + " to " + frame["prompt"].str[:-30] + "."
     log = read_comparisons(
         frame, user="user", model_a="model_a", model_b="model_b", winner="winner",
         **({"prompt": "prompt", "response_a": "response_a", "response_b": "response_b"} if texts else {}),

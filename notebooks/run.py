@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent
 def execute(path: Path) -> nbformat.NotebookNode:
     """Run the notebook at `path` in its own folder and return it with its outputs; a failing cell raises."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
+    # the kernel listens on this machine only; what it has to say about that would drown what the notebook prints
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, extra_arguments=quiet)
     return client.execute(cwd=str(path.parent))
 
 

@@ -101,6 +101,8 @@ def _kill_many(scene, verb, count, seed, votes, fitted, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     assert _content(out) == _content(new)
     assert os.listdir(tmp_path) == [out.name], "what killed runs left was not cleaned up"
+    if out.is_dir():
+        assert sorted(os.listdir(out)) == sorted(os.listdir(new)), "what killed runs left was not cleaned up"
     return killed
 
 
