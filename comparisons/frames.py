@@ -34,9 +34,8 @@ def to_table(source: Any) -> tuple[str, pa.Table]:
         raise InputError(f"the data frame cannot be read: {' '.join(str(error).split())}") from error
     label = f"the {_library(frame)} data frame"
     native = nw.to_native(frame)
-    columns = getattr(native, "columns", None)
-    if frame.implementation.is_pandas() and columns is not None:
-        check_names([str(name) for name in columns], label)
+    if frame.implementation.is_pandas():
+        check_names([str(name) for name in native.columns], label)
         table = _from_pandas(native, label)
     else:
         eager = frame.collect(backend="pyarrow") if isinstance(frame, nw.LazyFrame) else frame

@@ -128,7 +128,9 @@ class FileSource(Source):
             return explain_json(message, self.files)  # names the line where it can
         brief = _brief(error)
         if "invalid state" in brief:  # what DuckDB says of a lone carriage return
-            brief = "the ends of the lines differ, or a value holds a line break; give all lines the same end, quote values"
+            brief = (
+                "the ends of the lines differ, or a value holds a line break; give all lines the same end, quote values"
+            )
         for file in self.files:
             brief = brief.replace(str(file.path), file.label)
         return InputError(f"{self.label}: cannot be read: {brief}")

@@ -1,6 +1,7 @@
 """Names and texts from users, made safe for SQL. Everything that reaches DuckDB passes through here."""
 
 import tempfile
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,7 @@ def connect() -> duckdb.DuckDBPyConnection:
         "preserve_insertion_order = true",  # the row order of a log is the order of its source
         "python_enable_replacements = false",  # a table name must never be looked up among Python variables
         "autoinstall_known_extensions = false",
-        f"temp_directory = {literal(str(Path(tempfile.gettempdir()) / 'earnest-duckdb'))}",
+        f"temp_directory = {literal(str(Path(tempfile.gettempdir()) / f'earnest-{uuid.uuid4().hex}'))}",  # made on demand
     ):
         connection.execute(f"SET {setting}")
     return connection
