@@ -15,14 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparisons import ComparisonLog, EarnestError, InputError, Schema, read_comparisons
-    from .comparisons.filtering import filter_log
     from .comparisons.export import write_preferences
+    from .comparisons.filtering import filter_log
     from .diagnostics import plots
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
     from .models import (
-        Attentiveness, BehaviorModel, Beta, BradleyTerry, Casual, CellView, CoinFlip, Continuous, Davidson, Finite,
-        Groups, KnownAdvantage, PairAdvantage, Parameter, PositionBias, Preference, RaoKupper, Truth, priors,
+        Attentiveness,
+        BehaviorModel,
+        Beta,
+        BradleyTerry,
+        Casual,
+        CellView,
+        CoinFlip,
+        Continuous,
+        Davidson,
+        Finite,
+        Groups,
+        KnownAdvantage,
+        PairAdvantage,
+        Parameter,
+        PositionBias,
+        Preference,
+        RaoKupper,
+        Truth,
+        priors,
     )  # fmt: skip
 
 _HOME = {

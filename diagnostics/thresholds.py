@@ -157,14 +157,14 @@ def thresholds(fit: Fit, log: ComparisonLog | None = None) -> ThresholdCurve:
         unfiltered=float(table["effective_labels"].iloc[0]),
         soft_weights=float((n * m**2).sum()),
         soft_weights_leave_one_out=fit.leave_one_out_information(log),
-        labels=int(round(n.sum())),
+        labels=round(float(n.sum())),
         users=len(m),
     )
 
 
 def _labels_in(log: ComparisonLog, users: pd.Series) -> np.ndarray:
     counted = log.query('SELECT "user", count(*) AS n FROM log GROUP BY "user"').to_pandas().set_index("user")["n"]
-    return counted.reindex(users).fillna(0).to_numpy(dtype=float)
+    return np.asarray(counted.reindex(users).fillna(0).to_numpy(dtype=float))
 
 
 def _curve(m: np.ndarray, n: np.ndarray) -> pd.DataFrame:

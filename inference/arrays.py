@@ -9,14 +9,15 @@ are rounded up (padding has count 0 and multiplicity 0), so that logs of similar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
-from ..comparisons.cells import Cells, Patterns
+from ..comparisons.cells import Cells
+from ..comparisons.patterns import Patterns
 from ..comparisons.schema import Schema
 from ..models.component import CellView
 from ..models.namespace import jax_namespace
@@ -25,15 +26,12 @@ __all__ = ["JNP", "Dense", "Group", "Layout", "Sparse", "device_cells", "float64
 
 JNP = jax_namespace()
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 # Entries or patterns in a chunk: bounds memory at about 32,768 entries x 96 nodes x 8 bytes = 25 MB.
 _ENTRIES, _PATTERNS = 32768, 4096
 _DENSE_CELLS, _DENSE_SIZE = 256, 128
 
 
-def float64(function: Callable[P, T]) -> Callable[P, T]:
+def float64[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     """Run a function with 64-bit JAX arrays, without changing the caller's own JAX configuration."""
 
     @wraps(function)
@@ -53,8 +51,8 @@ jax.tree_util.register_pytree_node(
         (view.schema, tuple(view.context)),
     ),
     lambda aux, leaves: CellView(
-        aux[0],
-        *leaves[: len(_CELL_ARRAYS)],
+        schema=aux[0],
+        **dict(zip(_CELL_ARRAYS, leaves, strict=False)),
         context=dict(zip(aux[1], leaves[len(_CELL_ARRAYS) :], strict=True)),
     ),
 )
@@ -110,11 +108,11 @@ class Layout:
     def patterns(self, array: Any) -> np.ndarray:
         """(chunk, pattern, ...) -> (pattern, ...) in the patterns' own order."""
         array = np.asarray(array)
-        return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])[self.slot]
+        return np.asarray(array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])[self.slot])
 
     def entries(self, array: Any) -> np.ndarray:
         """(chunk, row, width) -> (entry,) in the patterns' own order."""
-        return np.asarray(array).reshape(-1)[self.entry]
+        return np.asarray(np.asarray(array).reshape(-1)[self.entry])
 
 
 def rounded(n: int, least: int = 8) -> int:
@@ -203,7 +201,7 @@ def device_cells(cells: Cells, schema: Schema | None = None) -> CellView:
         filler = array[:1] if len(array) else np.zeros(1, dtype=array.dtype)
         return np.concatenate([array, np.repeat(filler, extra, axis=0)])
 
-    padded = {f.name: pad(getattr(view, f.name)) for f in fields(view) if f.name in _CELL_ARRAYS}
+    padded: dict[str, Any] = {name: pad(getattr(view, name)) for name in _CELL_ARRAYS}
     return replace(view, **padded, context={name: pad(column) for name, column in view.context.items()})
 
 

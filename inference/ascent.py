@@ -1,8 +1,8 @@
 """Accelerated monotone ascent of a fixed-point map.
 
 EM converges linearly and slowly where attentiveness and skills trade off. Anderson acceleration (Walker and Ni 2011,
-SIAM J. Numer. Anal. 49; for EM: Henderson and Varadhan 2019, JCGS 28) mixes the last few steps; a mixed step that lowers
-the objective is thrown away and the plain EM step, which cannot, is taken instead.
+SIAM J. Numer. Anal. 49; for EM: Henderson and Varadhan 2019, JCGS 28) mixes the last few steps; a mixed step that
+lowers the objective is thrown away and the plain EM step, which cannot, is taken instead.
 """
 
 from __future__ import annotations

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 
 from .arrays import Dense, Group
 
-__all__ = ["attended_counts", "log_likelihood", "sparse_bracket"]
+__all__ = ["attended_counts", "log_likelihood", "settled", "sparse_bracket", "to_patterns"]
 
 # Probabilities below this count as this: log 0 would turn a count of zero into NaN.
 _TINY = 1e-300
 
 
-def _settled(*arrays: Any) -> Any:
+def settled(*arrays: Any) -> Any:
     """Arrays computed once: XLA would otherwise recompute them inside every loop that reads them."""
-    return jax.lax.optimization_barrier(arrays)
+    barrier: Any = jax.lax.optimization_barrier
+    return barrier(arrays)
 
 
 def _rows(group: Any, at_pattern: Any) -> Any:
@@ -31,7 +32,7 @@ def _rows(group: Any, at_pattern: Any) -> Any:
 
 def sparse_bracket(group: Any, a: Any, rest: Any, p: Any, c: Any) -> tuple[Any, Any]:
     """Attended part a P and bracket m of each entry, (row, width, node) each."""
-    a, rest, p, c = _settled(_rows(group, a), _rows(group, rest), p[group.cell], c[group.cell])
+    a, rest, p, c = settled(_rows(group, a), _rows(group, rest), p[group.cell], c[group.cell])
     attended = a[:, None, :] * p[:, :, None]
     return attended, jnp.maximum(attended + rest[:, None, :] * c[:, :, None], _TINY)
 
@@ -53,7 +54,12 @@ def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: An
     """Expected attended comparisons.
 
     Args:
+        group: one chunk of the counts.
         weights: posterior weight of each node times the pattern's multiplicity, (pattern, node).
+        a: eta at the nodes.
+        rest: 1 - eta at the nodes.
+        p: preference's probability of each cell, (cell,).
+        c: casual probability of each cell, (cell,).
 
     Returns:
         attended in each cell (cell,), and attended at each node (node,) summed over patterns.
@@ -64,8 +70,8 @@ def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: An
         return expected.sum(1), expected.sum(0)
     # Settled together with the weights, the bracket is not the one of the likelihood: XLA would keep that in memory
     # between the two, (row, width, node) large, which is five times slower than computing it again.
-    weights, a, rest, p, c = _settled(weights, a, rest, p, c)
+    weights, a, rest, p, c = settled(weights, a, rest, p, c)
     attended, m = sparse_bracket(group, a, rest, p, c)
-    (at_row,) = _settled(weights[group.owner])
+    (at_row,) = settled(weights[group.owner])
     expected = (at_row[:, None, :] * attended / m) * group.count[:, :, None]
     return jnp.zeros(p.shape[0]).at[group.cell].add(expected.sum(2)), expected.sum((0, 1))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 
 from ..comparisons.cells import Counts
@@ -42,6 +43,10 @@ class _Settings:
     level: float
     seed: int
     progress: Progress | None
+
+    def reporter(self, stage: str) -> Callable[[int, float], None]:
+        """A callback (iteration, objective) for one stage."""
+        return lambda iteration, objective: _say(self, stage, iteration, objective)
 
     def __post_init__(self) -> None:
         if self.method not in ("marginal", "label"):
@@ -100,9 +105,7 @@ def fit_em(
 
     Reference: model.md, section 5; Dempster, Laird and Rubin (1977), JRSS B 39.
     """
-    settings = _Settings(
-        method, objective, max_iterations, tolerance, accelerate, tuple(user_prior), level, seed, progress
-    )
+    settings = _Settings(method, objective, max_iterations, tolerance, accelerate, user_prior, level, seed, progress)
     if not isinstance(log, ComparisonLog):
         raise EarnestError(f"fit_em(log=...): expected a log from read_comparisons, got {type(log).__name__}")
     counts = model.count(log)
@@ -142,7 +145,7 @@ def _fit(
         objective=settings.objective,
         free=ascent.free,
         covariance=covariance,
-        attentiveness=None,  # type: ignore[arg-type]  # filled in below: scoring needs the fit
+        attentiveness=pd.DataFrame(),  # filled in below: scoring needs the fit
         objective_trace=np.array(ascent.trace),
         status=ascent.status,
         iterations=max(len(ascent.trace) - 1, 0),
@@ -170,7 +173,7 @@ def _fit_marginal(
             scouts.append(
                 em.run(
                     point, limit, _SCOUT_TOLERANCE, settings.accelerate,
-                    lambda i, v, n=number: _say(settings, f"start {n + 1} of {len(points)}", i, v),
+                    settings.reporter(f"start {number + 1} of {len(points)}"),
                 )
             )  # fmt: skip
         else:
@@ -179,7 +182,7 @@ def _fit_marginal(
     best = scouts[groups[0][0]]
     final = em.run(
         best.free, settings.max_iterations, max(settings.tolerance, 1e-5), settings.accelerate,
-        lambda i, v: _say(settings, "EM", i, v),
+        settings.reporter("EM"),
     )  # fmt: skip
     final.trace = [*best.trace[:-1], *final.trace] if best.trace else final.trace
     if final.status == "non_finite":
@@ -207,14 +210,14 @@ def _fit_label(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
 ) -> tuple[Ascent, np.ndarray, tuple[Mode, ...], list[str]]:
     em = LabelEM(model, work.problem, settings.objective == "map", settings.user_prior)
-    best = em.run(points[0], settings.max_iterations, settings.tolerance, lambda i, v: _say(settings, "EM", i, v))
+    best = em.run(points[0], settings.max_iterations, settings.tolerance, settings.reporter("EM"))
     reached = [(best, 1)]
     for number, point in enumerate(points[1:], 2):
         if model.table(work.problem.cells.schema).size == 0:
             break
         other = em.run(
             point, settings.max_iterations, settings.tolerance,
-            lambda i, v, n=number: _say(settings, f"start {n} of {len(points)}", i, v),
+            settings.reporter(f"start {number} of {len(points)}"),
         )  # fmt: skip
         reached.append((other, 1))
     finite = [pair for pair in reached if pair[0].trace and pair[0].status != "non_finite"]
@@ -236,7 +239,7 @@ def _values(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[str,
 
 
 def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
-    return summarise(model, free, work).mean[work.pattern_of_user]
+    return np.asarray(summarise(model, free, work).mean[work.pattern_of_user])
 
 
 def _distinct(model: BehaviorModel, work: Workload, scouts: Sequence[Ascent]) -> list[list[int]]:

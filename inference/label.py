@@ -1,7 +1,7 @@
 """Label EM, as in "Users as Annotators" (arXiv 2510.13830): each user's attentiveness is a free parameter.
 
-E-step: r_n = eta_u P_n / (eta_u P_n + (1 - eta_u) C_n). M-step: eta_u = mean of r_n (or its mode under a Beta prior), and
-the preference and casual parameters by weighted maximum likelihood. The population plays no part.
+E-step: r_n = eta_u P_n / (eta_u P_n + (1 - eta_u) C_n). M-step: eta_u = mean of r_n (or its mode under a Beta prior),
+and the preference and casual parameters by weighted maximum likelihood. The population plays no part.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _entries(eta: Any, group: Sparse, p: Any, c: Any) -> tuple[Any, Any, Any]:
 
 
 def _log_lik(eta: Any, group: Sparse, p: Any, c: Any, prior: tuple[float, float]) -> Any:
-    """Log-likelihood of each pattern at its attentiveness, plus the log of its prior (unnormalised), nats (pattern,)."""
+    """Log-likelihood of each pattern plus the log of its attentiveness's prior (unnormalised), nats (pattern,)."""
     _, _, m = _entries(eta, group, p, c)
     a, b = prior[0] - 1.0, prior[1] - 1.0
     log_prior = (a * jnp.log(eta) if a else 0.0) + (b * jnp.log1p(-eta) if b else 0.0)
@@ -42,7 +42,7 @@ def _log_lik(eta: Any, group: Sparse, p: Any, c: Any, prior: tuple[float, float]
 
 def _update(eta: Any, group: Sparse, p: Any, c: Any, prior: tuple[float, float]) -> Any:
     """The M-step of attentiveness, or a Newton step where that is better (the log-likelihood is concave in eta)."""
-    pw, cw, m = _entries(eta, group, p, c)
+    pw, _, m = _entries(eta, group, p, c)
     a, b = prior[0] - 1.0, prior[1] - 1.0
     total = to_patterns(group, jnp.sum(group.count, axis=1)) + a + b
     attended = to_patterns(group, jnp.sum(group.count * eta[group.owner][:, None] * pw / m, axis=1))

@@ -1,7 +1,8 @@
 """Per-label quantities: responsibility, leave-one-out weight and flip rates of each comparison.
 
 A label must not vouch for itself: the weight of a label is its user's attentiveness without that label,
-m_(u,-n) = [sum_k p_k eta_k / m_kc] / [sum_k p_k / m_kc], with p_k the user's posterior over nodes and c the label's cell.
+m_(u,-n) = [sum_k p_k eta_k / m_kc] / [sum_k p_k / m_kc], with p_k the user's posterior over nodes and c the label's
+cell.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
-from .bracket import sparse_bracket, to_patterns
+from .bracket import sparse_bracket
 from .label import fixed_point
 from .marginal import Problem, log_posterior, nodes_at, probabilities
 from .merge import Joined, join, usable_schema

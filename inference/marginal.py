@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView, Finite
 from .arrays import JNP, Dense, Group, over_chunks
-from .bracket import attended_counts, to_patterns
+from .bracket import attended_counts, settled, to_patterns
 from .nodes import SHARED_NODES, Nodes, log_joint, place_nodes
 
 __all__ = ["Expectation", "Problem", "expectation", "log_objective", "log_posterior", "nodes_at", "probabilities"]
@@ -58,7 +58,8 @@ def probabilities(model: BehaviorModel, values: dict[str, Any], cells: CellView)
     """(P, C) of every cell, (cell,) each."""
     log_p, log_c = model.log_prob(JNP, values, cells)
     # Without the barrier XLA recomputes each cell's probability for every entry and node that gathers it.
-    return jax.lax.optimization_barrier((jnp.exp(log_p), jnp.exp(log_c)))  # type: ignore[no-any-return]  # a pair, as given
+    p, c = settled(jnp.exp(log_p), jnp.exp(log_c))
+    return p, c
 
 
 @partial(jax.jit, static_argnames=("model", "size"))
@@ -72,7 +73,7 @@ def _nodes_at(model: BehaviorModel, free: Any, problem: Problem, size: int) -> N
 def nodes_at(model: BehaviorModel, free: Any, problem: Problem) -> Nodes:
     """Nodes for the free parameters (see `nodes.py`); shared ones as many as accuracy needs."""
     for size in SHARED_NODES:
-        nodes = _nodes_at(model, free, problem, size)
+        nodes: Nodes = _nodes_at(model, free, problem, size)
         if not float(jnp.max(nodes.coarseness)) > 1.0:
             break
     return nodes

@@ -80,8 +80,12 @@ def maximize_outcomes(
     """M-step of a preference or casual component: maximise sum_c weights_c log_prob_c (+ log prior).
 
     Args:
+        component: the component.
+        table: all unknowns.
         free: all free parameters (size,).
+        problem: the data.
         weights: expected comparisons of each cell, (cell,).
+        prior: whether the log prior counts.
         metric: inverse metric of all free parameters (`inverse_metric`), for components with many.
 
     Returns:
@@ -111,6 +115,10 @@ def inverse_metric(
 
     Args:
         components: outcome components with the expected comparisons of each cell.
+        table: all unknowns.
+        free: all free parameters (size,).
+        problem: the data.
+        prior: whether the log prior counts.
     """
     metric = jnp.zeros((table.size, table.size))
     for component, weights in components:
@@ -133,8 +141,14 @@ def needs_metric(model: BehaviorModel, table: ParameterTable) -> bool:
 
 
 def _expected(
-    component: Component, table: ParameterTable, own: tuple[Any, ...], free: Any, problem: Problem, weights: Any, prior: bool
-) -> tuple[Callable[[Any], Any], Any]:  # fmt: skip
+    component: Component,
+    table: ParameterTable,
+    own: tuple[Any, ...],
+    free: Any,
+    problem: Problem,
+    weights: Any,
+    prior: bool,
+) -> tuple[Callable[[Any], Any], Any]:
     """The expected complete-data log-density of a component as a function of its own free parameters; their indices."""
 
     def expected(values: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,8 @@ def _join_cells(first: Cells, second: Cells, schema: Schema) -> tuple[Cells, np.
     columns += [np.concatenate([first[name], second[name]]).astype(float) for name in first.context]
     unique, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     inverse = np.asarray(inverse).ravel()
-    context = {name: unique[:, 3 + i].astype(np.asarray(first[name]).dtype) for i, name in enumerate(first.context)}
+    context: dict[str, Any] = {
+        name: unique[:, 3 + i].astype(np.asarray(first[name]).dtype) for i, name in enumerate(first.context)
+    }
     a, b, outcome = unique[:, :3].astype(np.int64).T
     return Cells(schema, a, b, outcome, context), inverse[: len(first)], inverse[len(first) :]

@@ -1,11 +1,12 @@
 """Quadrature nodes for a population on (0, 1).
 
-With x = logit(eta), a user's posterior density is proportional to p(x) prod_c m_c(x)^n_c. Under a Beta population it has
-one mode (the log-density's slope divided by eta (1 - eta) falls monotonically) and is analytic in the strip |Im x| < pi,
-with exponential tails that may be hundreds of units long (alpha = 0.05) or a peak a thousandth wide (100,000
-comparisons). The trapezoidal rule in t under x = centre + s sinh(t) is spectrally accurate for such functions.
+With x = logit(eta), a user's posterior density is proportional to p(x) prod_c m_c(x)^n_c. Under a Beta population it
+has one mode (the log-density's slope divided by eta (1 - eta) falls monotonically) and is analytic in the strip
+|Im x| < pi, with exponential tails that may be hundreds of units long (alpha = 0.05) or a peak a thousandth wide
+(100,000 comparisons). The trapezoidal rule in t under x = centre + s sinh(t) is spectrally accurate for such functions.
 
-Sparse groups: nodes follow each pattern, dense at its mode, between the points where the density has fallen by exp(-40).
+Sparse groups: nodes follow each pattern, dense at its mode, between the points where the density has fallen by
+exp(-40).
 Dense groups: one set of nodes serves all; its spacing is bounded by the curvature that any pattern can have
 (|d^2 log m / dx^2| <= 1/4), its range covers every pattern's posterior.
 """
@@ -60,7 +61,7 @@ class Nodes:
 
 
 def log_joint(model: BehaviorModel, values: dict[str, Any], group: Group, latent: Any, p: Any, c: Any) -> Any:
-    """log w_k + sum_c n_c log m_kc without quadrature weight, for one chunk, nats, (pattern, node)."""
+    """The log-joint log w_k + sum_c n_c log m_kc without quadrature weight, for one chunk, nats, (pattern, node)."""
     log_a, log_rest = model.attentiveness.attention(JNP, values, latent)
     log_lik = log_likelihood(group, jnp.exp(log_a), jnp.exp(log_rest), p, c)
     return log_lik + model.attentiveness.log_weights(JNP, values, latent)

@@ -92,8 +92,8 @@ class Fit:
 
     def __repr__(self) -> str:
         return (
-            f"<Fit {self.method} EM, {self.objective}: {len(self.attentiveness):,} users, {self.schema.n_models} models,"
-            f" {self.status} after {self.iterations} iterations>"
+            f"<Fit {self.method} EM, {self.objective}: {len(self.attentiveness):,} users, "
+            f"{self.schema.n_models} models, {self.status} after {self.iterations} iterations>"
         )
 
     @property
@@ -211,7 +211,7 @@ class Fit:
 
 
 def _jacobian(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """d value / d free by central differences (the maps are smooth and cheap), (value, free)."""
+    """Derivative of the value in the free coordinates by central differences (cheap and smooth maps), (value, free)."""
     size = int(np.prod(shape))
     out = np.zeros((size, free.size))
     for j in range(free.size):

@@ -70,6 +70,9 @@ def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Se
     """Posterior of every pattern's attentiveness at these parameters.
 
     Args:
+        model: the declaration.
+        free: free parameters, (size,).
+        work: the counts.
         levels: probabilities at which quantiles are wanted.
     """
     if len(work.counts.users) == 0:
@@ -94,7 +97,11 @@ def carried_intervals(
     the globals and in the user's posterior, so that few draws suffice).
 
     Args:
+        model: the declaration.
+        free: estimates on the free scale, (size,).
         covariance: of the free parameters, (size, size).
+        work: the counts.
+        levels: probabilities of the quantiles.
         draws: number of draws of the globals.
         seed: of the draws.
 

@@ -65,8 +65,9 @@ def jax_namespace() -> Namespace:
 
 def pytensor_namespace() -> Namespace:
     """The namespace of `pytensor.tensor` (PyTensor is imported here and not before)."""
-    import pytensor.tensor as pt
+    import pytensor.tensor
 
+    pt: Any = pytensor.tensor  # its stubs leave out what its __init__ takes from the math module
     return Namespace(pt, pt.gammaln, lambda a, axis=None: pt.logsumexp(a, axis=axis), pt.softplus)
 
 

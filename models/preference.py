@@ -127,8 +127,9 @@ class KnownAdvantage(_WithTies):
             raise EarnestError(
                 f"KnownAdvantage(mu={self.mu!r}): expected the probability that the stronger model wins, in [0.5, 1)"
             )
-        if isinstance(self.stronger, str):
-            object.__setattr__(self, "stronger", (self.stronger,))
+        given: object = self.stronger
+        if isinstance(given, str):
+            object.__setattr__(self, "stronger", (given,))
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return self.rule.parameters(schema)
@@ -138,8 +139,8 @@ class KnownAdvantage(_WithTies):
             return self
         if schema.n_models > 2:
             raise EarnestError(
-                f"KnownAdvantage: the log has {schema.n_models} models; say which are the stronger ones: "
-                f"KnownAdvantage({self.mu}, stronger=({schema.models[0]!r}, {schema.models[1]!r}, ...)), strongest first"
+                f"KnownAdvantage: the log has {schema.n_models} models; say which are stronger: "
+                f"KnownAdvantage({self.mu}, stronger=({schema.models[0]!r}, {schema.models[1]!r}, ...)), best first"
             )
         decided = ~np.asarray(cells.tie)
         first_won = np.asarray(cells.won_a) == (np.asarray(cells.sign) > 0)

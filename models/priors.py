@@ -25,9 +25,10 @@ class Prior:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            value: Any = getattr(self, field.name)
             lower = -np.inf if field.name in ("loc", "lower") else 0.0
-            if not np.isscalar(value) or not np.isfinite(value) or not value > lower:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not np.isfinite(value) or not value > lower:
                 raise EarnestError(
                     f"{type(self).__name__}({field.name}={value!r}): expected a finite number"
                     + (" greater than 0" if lower == 0.0 else "")

@@ -104,9 +104,9 @@ def simulate(
         frame["prompt"] = [f"Prompt {i + 1}: please answer this question." for i in range(len(frame))]
         for side in ("a", "b"):
             frame[f"response_{side}"] = "Answer of " + frame[f"model_{side}"] + " to " + frame["prompt"].str[:-30] + "."
+    text_columns: Any = {name: name for name in ("prompt", "response_a", "response_b") if texts}
     log = read_comparisons(
-        frame, user="user", model_a="model_a", model_b="model_b", winner="winner",
-        **({"prompt": "prompt", "response_a": "response_a", "response_b": "response_b"} if texts else {}),
+        frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **text_columns
     )  # fmt: skip
     return Truth(log, values, pd.DataFrame({"user": names, "attentiveness": eta}), attended, schema)
 
