@@ -35,13 +35,14 @@ def exact_path(path: Path) -> str:
 def connect() -> duckdb.DuckDBPyConnection:
     """A private in-memory database that reads nothing but what it is told to."""
     connection = duckdb.connect(":memory:")
+    spill = Path(tempfile.gettempdir()) / f"earnest-{uuid.uuid4().hex}"  # made when memory runs out, removed at the end
     with suppress(duckdb.InvalidInputException):  # Jupyter without ipywidgets has no bar and refuses to switch it off
         connection.execute("SET enable_progress_bar = false")
     for setting in (
         "preserve_insertion_order = true",  # the row order of a log is the order of its source
         "python_enable_replacements = false",  # a table name must never be looked up among Python variables
         "autoinstall_known_extensions = false",
-        f"temp_directory = {literal(str(Path(tempfile.gettempdir()) / f'earnest-{uuid.uuid4().hex}'))}",  # made on demand
+        f"temp_directory = {literal(str(spill))}",
     ):
         connection.execute(f"SET {setting}")
     return connection
