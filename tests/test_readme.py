@@ -21,10 +21,10 @@ def test_the_python_example_runs_as_it_stands(root, tmp_path):
 def test_every_command_it_names_exists(root):
     text = (root / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", text)) <= targets
+    assert set(re.findall(r"(?:^    |`)make ([a-z][a-z-]*)", text, re.MULTILINE)) <= targets
     from earnest.cli import main
 
-    assert set(re.findall(r"\bearnest ([a-z]+)", text)) <= set(main.commands)
+    assert set(re.findall(r"(?:^    |`)earnest ([a-z]+)", text, re.MULTILINE)) <= set(main.commands)
 
 
 def test_every_picture_and_file_it_points_to_is_there(root):
