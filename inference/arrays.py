@@ -22,7 +22,18 @@ from ..comparisons.schema import Schema
 from ..models.component import CellView
 from ..models.namespace import jax_namespace
 
-__all__ = ["JNP", "Dense", "Group", "Layout", "Sparse", "device_cells", "float64", "lay_out", "over_chunks"]
+__all__ = [
+    "JNP",
+    "Dense",
+    "Group",
+    "Layout",
+    "Sparse",
+    "device_cells",
+    "float64",
+    "largest_size",
+    "lay_out",
+    "over_chunks",
+]
 
 JNP = jax_namespace()
 
@@ -189,6 +200,16 @@ def _pack(rows: np.ndarray, limit: int) -> tuple[np.ndarray, int]:
         chunk[start:stop] = number
         start, number = stop, number + 1
     return chunk, height
+
+
+def largest_size(group: Group) -> float:
+    """The most comparisons that one user gave."""
+    rows = np.asarray(group.count).sum(-1)
+    if isinstance(group, Dense):
+        return float(rows.max())
+    chunks, tall = group.multiplicity.shape
+    pattern = np.asarray(group.owner) + np.arange(chunks)[:, None] * tall
+    return float(np.bincount(pattern.ravel(), weights=rows.ravel()).max())
 
 
 def device_cells(cells: Cells, schema: Schema | None = None) -> CellView:

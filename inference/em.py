@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from ..models.behavior import BehaviorModel
 from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable, Values
-from .arrays import JNP
+from .arrays import JNP, largest_size
 from .ascent import Ascent, ascend
 from .marginal import Problem, expectation, log_objective, nodes_at
 from .maximize import inverse_metric, maximize_outcomes, maximize_population, needs_metric
@@ -27,8 +27,9 @@ from .nodes import Nodes
 
 __all__ = ["MarginalEM", "em_step", "starting_points"]
 
-# Nodes are placed anew when a free parameter has moved this far; between, EM is exact on fixed nodes.
-_STALE = 0.02
+# Nodes are placed anew when a free parameter has moved this far, or by two posterior widths of the user with the most
+# comparisons; between, EM is exact on fixed nodes.
+_STALE = 0.1
 # The metric of the M-step is measured anew when a free parameter has moved this far (and at least every 20 steps).
 _FAR = 0.3
 
@@ -99,7 +100,7 @@ class MarginalEM:
 
     def nodes(self, free: np.ndarray) -> Nodes:
         """Nodes that suit these parameters: the last ones if little has moved."""
-        if self._nodes is None or self._placed is None or np.max(np.abs(free - self._placed), initial=0.0) > _STALE:
+        if self._nodes is None or self._placed is None or self._moved(free) > self._stale:
             self._nodes = nodes_at(self.model, free, self.problem)
             self._placed = np.array(free)
         return self._nodes
@@ -178,8 +179,16 @@ class MarginalEM:
             return np.zeros((0, 0))
         return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free)))
 
+    @cached_property
+    def _stale(self) -> float:
+        return min(_STALE, 2.0 / np.sqrt(max(largest_size(self.problem.group), 1.0)))
+
+    def _moved(self, free: np.ndarray) -> float:
+        """Largest move of a free parameter since nodes were placed."""
+        return np.inf if self._placed is None else float(np.max(np.abs(free - self._placed), initial=0.0))
+
     def _fresh(self, free: np.ndarray) -> Nodes:
-        if self._placed is None or np.max(np.abs(free - self._placed), initial=0.0) > 1e-4:
+        if self._moved(free) > 1e-4:
             self._placed = None
         return self.nodes(free)
 

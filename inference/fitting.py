@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,9 @@ __all__ = ["fit_em", "update"]
 
 Progress = Callable[[str, int, float], None]
 
-_SCOUT_ITERATIONS, _SCOUT_TOLERANCE = 60, 1e-3
+# Iterations of each round of scouting, and how alike users' attentiveness must be for two starts to count as one.
+_SCOUT_ROUNDS = ((8, 0.05), (60, 0.1))
+_SCOUT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -166,36 +168,16 @@ def _fit_marginal(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
 ) -> tuple[Ascent, np.ndarray, tuple[Mode, ...], list[str]]:
     em = MarginalEM(model, work.problem, settings.objective == "map")
-    scouts = []
-    for number, point in enumerate(points):
-        limit = _SCOUT_ITERATIONS if len(points) > 1 else 1
-        if len(points) > 1:
-            scouts.append(
-                em.run(
-                    point, limit, _SCOUT_TOLERANCE, settings.accelerate,
-                    settings.reporter(f"start {number + 1} of {len(points)}"),
-                )
-            )  # fmt: skip
-        else:
-            scouts.append(Ascent(point, [], "iteration_limit"))
-    groups = _distinct(model, work, scouts) if len(points) > 1 else [[0]]
-    best = scouts[groups[0][0]]
-    final = em.run(
-        best.free, settings.max_iterations, max(settings.tolerance, 1e-5), settings.accelerate,
-        settings.reporter("EM"),
-    )  # fmt: skip
-    final.trace = [*best.trace[:-1], *final.trace] if best.trace else final.trace
+    groups = _scout(em, work, points, settings)
+    final = _continued(em, groups[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
     if final.status == "non_finite":
-        covariance = np.full((best.free.size,) * 2, np.nan)
+        covariance = np.full((final.free.size,) * 2, np.nan)
         return final, covariance, (), ["the objective is not finite: the model gives some vote probability 0"]
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
-    others = []
-    for group in groups[1:]:
-        other = em.run(scouts[group[0]].free, 200, 1e-4, settings.accelerate)
-        others.append((other, len(group)))
-    modes = _modes(model, work, final, len(groups[0]), others)
+    others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
+    modes = _modes(model, work, final, groups[0][1], others)
     if len(modes) > 1:
         notes.append(
             f"{len(modes)} modes found; the best is {modes[0].objective - modes[1].objective:.1f} nats above the next, "
@@ -204,6 +186,27 @@ def _fit_marginal(
     if final.status != "converged":
         notes.append(f"EM ended with status {final.status!r} after {len(final.trace) - 1} iterations")
     return final, covariance, modes, notes
+
+
+def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: _Settings) -> list[tuple[Ascent, int]]:
+    """Where the starting points lead, best first, with the number of starts that went there.
+
+    After a few iterations starts that have met go on as one.
+    """
+    groups = [(Ascent(point), 1) for point in points]
+    for limit, reach in _SCOUT_ROUNDS if len(points) > 1 else ():
+        runs = []
+        for number, (ascent, starts) in enumerate(groups):
+            stage = f"start {number + 1} of {len(groups)}"
+            runs.append((_continued(em, ascent, settings, stage, limit, _SCOUT_TOLERANCE), starts))
+        groups = _merged(em.model, work, runs, reach)
+    return groups
+
+
+def _continued(em: MarginalEM, ascent: Ascent, settings: _Settings, stage: str, limit: int, tolerance: float) -> Ascent:
+    """More EM iterations from where an ascent stands; the traces are joined."""
+    more = em.run(ascent.free, limit, tolerance, settings.accelerate, settings.reporter(stage))
+    return replace(more, trace=[*ascent.trace[:-1], *more.trace])
 
 
 def _fit_label(
@@ -242,24 +245,23 @@ def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.nd
     return np.asarray(summarise(model, free, work).mean[work.pattern_of_user])
 
 
-def _distinct(model: BehaviorModel, work: Workload, scouts: Sequence[Ascent]) -> list[list[int]]:
-    """Scouts grouped by where they went (users' attentiveness and objective alike), best group first."""
-    usable = [i for i, s in enumerate(scouts) if s.trace and np.isfinite(s.trace[-1])]
+def _merged(
+    model: BehaviorModel, work: Workload, runs: list[tuple[Ascent, int]], reach: float
+) -> list[tuple[Ascent, int]]:
+    """Runs whose users' attentiveness agrees within `reach` (root mean square) as one, best objective first."""
+    usable = [(run, starts) for run, starts in runs if run.trace and np.isfinite(run.trace[-1])]
     if not usable:
-        return [[0]]
-    order = sorted(usable, key=lambda i: -scouts[i].trace[-1])
-    means = {i: _user_means(model, work, scouts[i].free) for i in order}
-    groups: list[list[int]] = []
-    for i in order:
-        for group in groups:
-            leader = group[0]
-            near = np.sqrt(np.mean((means[i] - means[leader]) ** 2)) < 0.1
-            if near and scouts[leader].trace[-1] - scouts[i].trace[-1] < 5.0 + 1e-4 * abs(scouts[leader].trace[-1]):
-                group.append(i)
+        return runs[:1]
+    groups: list[tuple[Ascent, int, np.ndarray]] = []
+    for run, starts in sorted(usable, key=lambda pair: -pair[0].trace[-1]):
+        means = _user_means(model, work, run.free)
+        for k, (leader, n, led) in enumerate(groups):
+            if np.sqrt(np.mean((means - led) ** 2)) < reach:
+                groups[k] = (leader, n + starts, led)
                 break
         else:
-            groups.append([i])
-    return groups
+            groups.append((run, starts, means))
+    return [(leader, n) for leader, n, _ in groups]
 
 
 def _modes(

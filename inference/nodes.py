@@ -118,8 +118,8 @@ def _shared(model: BehaviorModel, values: dict[str, Any], group: Dense, p: Any, 
 def _follow(log_density: Callable[[Any], Any], height: int, size: int) -> tuple[Any, Any]:
     scan = jnp.broadcast_to(jnp.asarray(_SCAN), (height, len(_SCAN)))
     mode = _zoom(log_density, scan)
-    peak = log_density(mode)
-    left, right = (_fall(log_density, mode, peak, side) for side in (-1.0, 1.0))
+    falls = _falls(log_density, mode)
+    left, right = falls[:, :1], falls[:, 1:]
     scale = jnp.minimum(jnp.minimum(left, right) / _SHARPNESS, _WIDEST)
     low, high = -jnp.arcsinh(left / scale), jnp.arcsinh(right / scale)
     step = (high - low) / (size - 1)
@@ -145,18 +145,22 @@ def _zoom(log_density: Callable[[Any], Any], scan: Any) -> Any:
     return 0.5 * (low + high)
 
 
-def _fall(log_density: Callable[[Any], Any], mode: Any, peak: Any, side: float) -> Any:
-    """Distance from the mode at which the log-density has fallen by `_DROP`. (pattern, 1)."""
-    distance = jnp.broadcast_to(1e-4 * 4.0 ** jnp.arange(13.0), (mode.shape[0], 13))
+def _falls(log_density: Callable[[Any], Any], mode: Any) -> Any:
+    """Distances to the left and right of the mode at which the log-density has fallen by `_DROP`. (pattern, 2)."""
+    size = 13
+    distance = 1e-4 * 4.0 ** np.arange(size)
+    density = log_density(mode + jnp.asarray(np.concatenate([[0.0], -distance, distance])))
+    peak = density[:, :1]
     # Where the density underflows to nothing the comparison with NaN must count as "has fallen".
-    fallen = ~(peak - log_density(mode + side * distance) < _DROP)
-    first = jnp.where(fallen.any(1), jnp.argmax(fallen, axis=1), 12)[:, None]
-    outer = jnp.take_along_axis(distance, first, axis=1)
+    fallen = ~(peak - density[:, 1:] < _DROP).reshape(-1, 2, size)
+    first = jnp.where(fallen.any(2), jnp.argmax(fallen, axis=2), size - 1)
+    outer = jnp.asarray(distance)[first]
+    sides = jnp.asarray([-1.0, 1.0])
 
     def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
         near, far = ends
         middle = jnp.sqrt(near * far)
-        beyond = ~(peak - log_density(mode + side * middle) < _DROP)
+        beyond = ~(peak - log_density(mode + sides * middle) < _DROP)
         return jnp.where(beyond, near, middle), jnp.where(beyond, middle, far)
 
     return jax.lax.fori_loop(0, 5, halve, (outer / 4, outer))[1]
