@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,10 +151,12 @@ def against_truth(fit: Fit, made: Truth, best: Recommendation) -> list[str]:
 
 
 def _commands(folder: Path) -> list[str]:
-    fit = folder / "fit"
+    fit, called = folder / "fit", sys.argv[0]
+    # without an activated environment the program is not on the PATH: name it as it was called
+    earnest = called if shutil.which("earnest") is None and Path(called).name == "earnest" else "earnest"
     return [
-        f"earnest fit {folder / 'votes.csv'} --out {fit}",
-        f"earnest threshold {fit}",
-        f"earnest filter {folder / 'votes.csv'} --fit {fit} --threshold recommended --out {folder / 'kept.parquet'}",
-        f"earnest export {folder / 'kept.parquet'} --fit {fit} --out {folder / 'preferences.jsonl'}",
+        f"{earnest} fit {folder / 'votes.csv'} --out {fit}",
+        f"{earnest} threshold {fit}",
+        f"{earnest} filter {folder / 'votes.csv'} --fit {fit} --threshold recommended --out {folder / 'kept.parquet'}",
+        f"{earnest} export {folder / 'kept.parquet'} --fit {fit} --out {folder / 'preferences.jsonl'}",
     ]

@@ -130,9 +130,10 @@ def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
     axes = ax if ax is not None else new_figure()[1][0]
     table = curve.table
     best = curve.recommend()
-    x, y = np.asarray(table["threshold"], dtype=float), np.asarray(table["effective_labels"], dtype=float)
-    # Keeping the users at or above t changes nothing until t passes the next user: a step that holds to its right end.
-    axes.step(x, y, where="pre", color=BLUE, linewidth=2, label="users at or above the threshold")
+    y = np.asarray(table["effective_labels"], dtype=float)
+    # A cut stays the same until the threshold passes its least attentive user: steps that hold to their right ends.
+    x = np.asarray(table["lowest_kept"], dtype=float)
+    axes.step([0.0, *x], [y[0], *y], where="pre", color=BLUE, linewidth=2, label="users at or above the threshold")
     references = (
         (curve.soft_weights_leave_one_out, "soft weights, a label never vouching for itself", GREEN, (0, (6, 2))),
         (curve.unfiltered, "every label kept", GREY, (0, (2, 2))),

@@ -85,6 +85,13 @@ def test_threshold_prints_the_curve_the_choice_and_the_reason(earnest, fitted):
     assert "soft weights" in said
 
 
+def test_nothing_but_results_when_piped(fitted):
+    command = [sys.executable, "-m", "earnest.cli", "threshold", str(fitted)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+
+
 def test_threshold_speaks_json_and_csv(earnest, fitted):
     curve = er.thresholds(er.load(fitted))
     told = json.loads(earnest("threshold", fitted, "--json").stdout)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import earnest as er
 from earnest.comparisons.errors import EarnestError
 from earnest.diagnostics import plots
 
@@ -35,7 +36,7 @@ def _curve():
     effective = 100 * (1 - (threshold - 0.3) ** 2)
     best = SimpleNamespace(threshold=0.3, effective_labels=100.0)
     return SimpleNamespace(
-        table=pd.DataFrame({"threshold": threshold, "effective_labels": effective}),
+        table=pd.DataFrame({"threshold": threshold, "lowest_kept": threshold, "effective_labels": effective}),
         recommend=lambda criterion="effective_labels": best,
         soft_weights=112.0,
         soft_weights_leave_one_out=110.0,
@@ -86,6 +87,18 @@ def test_the_recommendation_is_marked_on_the_curve():
     axes = plots.threshold_curve(_curve())
     marked = next(line for line in axes.lines if line.get_marker() == "D")
     assert (marked.get_xdata()[0], marked.get_ydata()[0]) == (0.3, 100.0)
+
+
+def test_the_curve_is_the_one_of_the_users_at_or_above():
+    truth = er.BehaviorModel().simulate(users=8, comparisons_per_user=6, models=2, seed=2)
+    fit = er.fit_em(er.BehaviorModel(), truth.log)
+    curve = er.thresholds(fit)
+    (line, *_) = plots.threshold_curve(curve).lines
+    x, y = line.get_data()
+    for cut in np.linspace(0.0, fit.attentiveness["mean"].max(), 50):
+        kept = fit.attentiveness.query("mean >= @cut")
+        shown = y[np.searchsorted(x, cut, side="left")]
+        assert shown == pytest.approx(6 * kept["mean"].sum() ** 2 / len(kept))
 
 
 def test_the_trace_shows_each_iteration_and_a_falling_gap():
