@@ -96,7 +96,7 @@ class ExactUser:
 
 def quadrature_user(p, c, n, alpha, beta):
     """Mean and sd of a user with any number of comparisons: mpmath.quad on the logit scale, in the log domain."""
-    with mpmath.workdps(30):
+    with mpmath.workdps(25):
         p, c, n = ([mpmath.mpf(float(x)) for x in column] for column in (p, c, n))
         alpha, beta = mpmath.mpf(alpha), mpmath.mpf(beta)
 
@@ -128,8 +128,15 @@ def quadrature_user(p, c, n, alpha, beta):
         share = [mpmath.mpf(x) for x in ("0.003", "0.01", "0.03", "0.08", "0.15", "0.3", "0.6", "1")]
         points = [mode - ends[0] * f for f in reversed(share)] + [mode] + [mode + ends[1] * f for f in share]
 
+        density = {}  # every moment asks at the same points
+
+        def weight(x):
+            if x not in density:
+                density[x] = mpmath.exp(log_density(x) - peak)
+            return density[x]
+
         def moment(function):
-            return mpmath.quad(lambda x: mpmath.exp(log_density(x) - peak) * function(x), points, maxdegree=5)
+            return mpmath.quad(lambda x: weight(x) * function(x), points, maxdegree=4)
 
         total = moment(lambda x: 1)
         mean = moment(lambda x: 1 / (1 + mpmath.exp(-x))) / total
@@ -315,7 +322,7 @@ def maximise(objective, start, tolerance=1e-13):
     def slope(z):
         return numerical_gradient(loss, z)
 
-    bounds = [(-12.0, 12.0)] * len(start)
+    bounds = [(-6.0, 6.0)] * len(start)
     result = optimize.minimize(
         loss, start, jac=slope, method="L-BFGS-B", bounds=bounds,
         options={"maxiter": 3000, "maxfun": 20000, "ftol": tolerance, "gtol": 1e-8, "maxcor": 20},
