@@ -176,7 +176,9 @@ def _curve(m: np.ndarray, n: np.ndarray) -> pd.DataFrame:
     labels, signal, users = (np.cumsum(v[::-1])[::-1] for v in (labels_at, signal_at, users_at))
     # Half-way to the user below, so that rounding cannot move anybody across the cut.
     below = np.concatenate([[0.0], levels[:-1]])
-    threshold = np.concatenate([[0.0], 0.5 * (levels[1:] + levels[:-1])]) if len(levels) else levels
+    # (of neighbouring floats the middle is the lower one: then the upper is the threshold).
+    middle = 0.5 * (levels[1:] + levels[:-1])
+    threshold = np.concatenate([[0.0], np.where(middle > levels[:-1], middle, levels[1:])])
     precision = np.divide(signal, labels, out=np.zeros_like(signal), where=labels > 0)
     return pd.DataFrame(
         {

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .maximize import BOX
+
 __all__ = ["Ascent", "ascend"]
 
 _MEMORY = 8
+_PATIENCE = 30
 _LONGEST = 1.5  # longest accelerated step, in free units (a factor of 4.5 on a positive parameter)
 
 
@@ -51,7 +54,7 @@ def ascend(
         start: free parameters, (size,).
         max_iterations: accepted points at most.
         tolerance: stop when the image is nearer than this in every coordinate and the objective's relative change is
-            below `tolerance ** 1.5`.
+            below `tolerance ** 1.5`, or when the objective has gained nothing for 30 iterations.
         accelerate: use Anderson steps.
         report: called with (iteration, objective).
     """
@@ -68,7 +71,8 @@ def ascend(
         residual = image - out.free
         points, residuals = [*points, out.free][-_MEMORY:], [*residuals, residual][-_MEMORY:]
         change = np.inf if len(out.trace) < 2 else abs(out.trace[-1] - out.trace[-2]) / (1 + abs(out.trace[-1]))
-        if residual.size == 0 or (np.max(np.abs(residual)) < tolerance and change < tolerance**1.5):
+        still = residual.size == 0 or (np.max(np.abs(residual)) < tolerance and change < tolerance**1.5)
+        if still or _flat(out.trace):
             out.status = "converged"
             return out
         candidate = _mixed(points, residuals) if accelerate and len(points) > 1 else image
@@ -85,6 +89,11 @@ def ascend(
         if report is not None:
             report(iteration + 1, objective)
     return out
+
+
+def _flat(trace: list[float]) -> bool:
+    """Whether the last iterations gained nothing: the parameters wander along a direction the data leave flat."""
+    return len(trace) > _PATIENCE and trace[-1] - trace[-_PATIENCE] < 1e-12 * (1 + abs(trace[-1]))
 
 
 def _try(
@@ -107,4 +116,6 @@ def _mixed(points: list[np.ndarray], residuals: list[np.ndarray]) -> np.ndarray:
     ridge = 1e-10 * np.trace(gram) + 1e-300
     weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), dr.T @ residuals[-1])
     move = residuals[-1] - (dx + dr) @ weights
-    return np.asarray(points[-1] + move / max(1.0, np.max(np.abs(move)) / _LONGEST))
+    mixed = points[-1] + move / max(1.0, np.max(np.abs(move)) / _LONGEST)
+    reach = np.maximum(BOX, np.abs(points[-1]))
+    return np.asarray(np.clip(mixed, -reach, reach))

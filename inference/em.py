@@ -22,7 +22,7 @@ from ..models.parameters import ParameterTable, Values
 from .arrays import JNP, largest_size
 from .ascent import Ascent, ascend
 from .marginal import Problem, expectation, log_objective, nodes_at
-from .maximize import inverse_metric, maximize_outcomes, maximize_population, needs_metric
+from .maximize import BOX, inverse_metric, maximize_outcomes, maximize_population, needs_metric
 from .nodes import Nodes
 
 __all__ = ["MarginalEM", "em_step", "starting_points"]
@@ -37,8 +37,13 @@ _FAR = 0.3
 @partial(jax.jit, static_argnames=("model", "prior"))
 def em_step(
     model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, metric: Any
-) -> tuple[Any, Any]:
-    """One EM iteration: the objective at `free` and the free parameters that the M-step makes of it."""
+) -> tuple[Any, Any, tuple[Any, Any]]:
+    """One EM iteration.
+
+    Returns:
+        the objective at `free`, the free parameters that the M-step makes of it, and the expected attended and casual
+        comparisons of each cell, (cell,) each.
+    """
     table = model.table(problem.cells.schema)
     values = table.unpack(JNP, free)
     expected = expectation(model, values, problem, nodes)
@@ -46,29 +51,30 @@ def em_step(
     image = maximize_outcomes(model.preference, table, free, problem, expected.attended, prior, metric)
     image = maximize_outcomes(model.casual, table, image, problem, expected.casual, prior, metric)
     image = maximize_population(model, table, image, problem, nodes, expected, prior)
-    return objective, image
+    return objective, image, (expected.attended, expected.casual)
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
-def _metric(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
-    table = model.table(problem.cells.schema)
-    expected = expectation(model, table.unpack(JNP, free), problem, nodes)
-    components = ((model.preference, expected.attended), (model.casual, expected.casual))
-    return inverse_metric(components, table, free, problem, prior)
+def _metric(model: BehaviorModel, prior: bool, free: Any, problem: Problem, expected: tuple[Any, Any]) -> Any:
+    components = tuple(zip((model.preference, model.casual), expected, strict=True))
+    return inverse_metric(components, model.table(problem.cells.schema), free, problem, prior)
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
-def gradient(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
-    """Gradient of the marginal objective in the free parameters, (size,)."""
-    return jax.grad(partial(log_objective, model, prior), argnums=0)(free, problem, nodes)
+def value_and_gradient(
+    model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, jacobian: Any
+) -> tuple[Any, Any]:
+    """The marginal objective (see `log_objective`) and its gradient in the free parameters, (size,)."""
+    return jax.value_and_grad(partial(log_objective, model, prior), argnums=0)(free, problem, nodes, jacobian)
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
-def hessian(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
+def hessian(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, jacobian: Any) -> Any:
     """Hessian of the marginal objective in the free parameters, (size, size). Column by column: memory stays small."""
 
     def column(direction: Any) -> Any:
-        return jax.jvp(lambda z: gradient(model, prior, z, problem, nodes), (free,), (direction,))[1]
+        slope = jax.grad(partial(log_objective, model, prior), argnums=0)
+        return jax.jvp(lambda z: slope(z, problem, nodes, jacobian), (free,), (direction,))[1]
 
     matrix = jax.lax.map(column, jnp.eye(free.shape[0]))
     return 0.5 * (matrix + matrix.T)
@@ -90,6 +96,7 @@ class MarginalEM:
     _nodes: Nodes | None = None
     _placed: np.ndarray | None = None
     _inverse: Any = None
+    _expected: tuple[Any, Any] | None = None
     _measured: np.ndarray | None = None
     _age: int = 0
 
@@ -108,22 +115,30 @@ class MarginalEM:
     def step(self, free: np.ndarray) -> tuple[float, np.ndarray]:
         """Objective at a point and its EM image."""
         nodes = self.nodes(free)
-        objective, image = em_step(self.model, self.prior, free, self.problem, nodes, self._current_metric(free, nodes))
+        metric = self._current_metric(free)
+        objective, image, self._expected = em_step(self.model, self.prior, free, self.problem, nodes, metric)
         return float(objective), np.asarray(image)
 
-    def _current_metric(self, free: np.ndarray, nodes: Nodes) -> Any:
+    def _current_metric(self, free: np.ndarray) -> Any:
         if not needs_metric(self.model, self.table):
             return None
         self._age += 1
         far = self._measured is None or np.max(np.abs(free - self._measured), initial=0.0) > _FAR
+        if self._expected is None:
+            # Before the first E-step: everyone half attentive.
+            self._expected = (self.problem.counted / 2, self.problem.counted / 2)
         if self._inverse is None or (far and self._age > 2) or self._age > 20:
-            self._inverse = _metric(self.model, self.prior, free, self.problem, nodes)
+            self._inverse = _metric(self.model, self.prior, free, self.problem, self._expected)
             self._measured, self._age = np.array(free), 0
         return self._inverse
 
     def objective(self, free: np.ndarray) -> float:
         """The marginal objective, on nodes placed for these very parameters."""
-        return float(log_objective(self.model, self.prior, free, self.problem, self._fresh(free)))
+        return self._value_and_slope(free)[0]
+
+    def _value_and_slope(self, free: np.ndarray, jacobian: float = 0.0) -> tuple[float, np.ndarray]:
+        value, slope = value_and_gradient(self.model, self.prior, free, self.problem, self._fresh(free), jacobian)
+        return float(value), np.asarray(slope)
 
     def run(
         self,
@@ -143,45 +158,57 @@ class MarginalEM:
             report=report,
         )
 
-    def finish(self, ascent: Ascent, steps: int = 8) -> tuple[Ascent, np.ndarray]:
-        """Newton steps on the marginal objective from EM's answer; each is kept only if the objective does not fall.
+    def finish(self, ascent: Ascent) -> Ascent:
+        """Newton steps on the marginal objective from EM's answer; each is kept only if the objective does not fall."""
+        free, values, still = self._climb(ascent.free, 0.0)
+        status = "converged" if still and ascent.status == "iteration_limit" else ascent.status
+        return replace(ascent, free=free, trace=[*ascent.trace, *values], status=status)
 
-        Returns:
-            the ascent, continued, and the Hessian at its end, (size, size).
+    def laplace(self, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and Hessian of the normal approximation on the free scale, from the EM estimate.
+
+        Under "map" the estimate is the mode on the constrained scale, which is not the mode on the free scale: where
+        the data say little, a normal approximation put there is off by half a standard error. The centre is the mode of
+        the density on the free scale (with the Jacobian). Under "ml" there is no density to transform.
         """
-        free = measured = ascent.free
-        curvature = self.hessian(free)
-        trace, polished = list(ascent.trace), ascent.status == "converged"
-        value = self.objective(free)
-        for _ in range(steps if free.size else 0):
-            slope = np.asarray(gradient(self.model, self.prior, free, self.problem, self._fresh(free)))
-            move = _uphill(slope, curvature)
+        centre = self._climb(free, 1.0)[0] if self.prior else free
+        return centre, self.hessian(centre, 1.0 if self.prior else 0.0)
+
+    def _climb(self, free: np.ndarray, jacobian: float, steps: int = 8) -> tuple[np.ndarray, list[float], bool]:
+        """Newton steps uphill: the end, the values on the way, and whether it is stationary."""
+        values: list[float] = []
+        if free.size == 0:
+            return free, values, True
+        measured = free
+        curvature = self.hessian(free, jacobian)
+        value, slope = self._value_and_slope(free, jacobian)
+        if not (np.all(np.isfinite(curvature)) and np.all(np.isfinite(slope))):
+            return free, values, False
+        for _ in range(steps):
+            reach = np.maximum(BOX, np.abs(free))
+            candidate = np.clip(free + _uphill(slope, curvature), -reach, reach)
+            move = candidate - free
             gain = float(slope @ move)
-            candidate = free + move
-            new = self.objective(candidate) if np.all(np.isfinite(candidate)) else -np.inf
-            if not new >= value - 1e-12 * (1 + abs(value)):
+            new, slope = self._value_and_slope(candidate, jacobian)
+            if not new >= value - 1e-12 * (1 + abs(value)) or not np.all(np.isfinite(slope)):
                 break
             free, value = candidate, max(new, value)
-            trace.append(value)
-            if np.max(np.abs(move)) > 0.05:
-                curvature, measured = self.hessian(free), free
+            values.append(value)
             if np.max(np.abs(move)) < 1e-9 or gain < 1e-14 * (1 + abs(value)):
-                polished = True
-                break
-        if np.max(np.abs(free - measured), initial=0.0) > 1e-4:
-            curvature = self.hessian(free)
-        status = "converged" if polished and ascent.status != "non_finite" else ascent.status
-        return replace(ascent, free=free, trace=trace, status=status), curvature
+                return free, values, True
+            if np.max(np.abs(free - measured)) > 0.2:
+                curvature, measured = self.hessian(free, jacobian), free
+        return free, values, False
 
-    def hessian(self, free: np.ndarray) -> np.ndarray:
+    def hessian(self, free: np.ndarray, jacobian: float = 0.0) -> np.ndarray:
         """Hessian of the marginal objective at a point, (size, size)."""
         if free.size == 0:
             return np.zeros((0, 0))
-        return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free)))
+        return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free), jacobian))
 
     @cached_property
     def _stale(self) -> float:
-        return min(_STALE, 2.0 / np.sqrt(max(largest_size(self.problem.group), 1.0)))
+        return float(min(_STALE, 2.0 / np.sqrt(max(largest_size(self.problem.group), 1.0))))
 
     def _moved(self, free: np.ndarray) -> float:
         """Largest move of a free parameter since nodes were placed."""

@@ -138,7 +138,7 @@ def _fit(
         points = points[:1]
     work = workload(counts, dense=False if settings.method == "label" else None)
     engine = _fit_marginal if settings.method == "marginal" else _fit_label
-    ascent, covariance, modes, notes = engine(model, work, points, settings)
+    ascent, (centre, covariance), modes, notes = engine(model, work, points, settings)
     fit = Fit(
         model=model,
         schema=schema,
@@ -146,6 +146,7 @@ def _fit(
         method=settings.method,
         objective=settings.objective,
         free=ascent.free,
+        centre=centre,
         covariance=covariance,
         attentiveness=pd.DataFrame(),  # filled in below: scoring needs the fit
         objective_trace=np.array(ascent.trace),
@@ -166,15 +167,17 @@ def _fit(
 
 def _fit_marginal(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
-) -> tuple[Ascent, np.ndarray, tuple[Mode, ...], list[str]]:
+) -> tuple[Ascent, tuple[np.ndarray, np.ndarray], tuple[Mode, ...], list[str]]:
     em = MarginalEM(model, work.problem, settings.objective == "map")
     groups = _scout(em, work, points, settings)
     final = _continued(em, groups[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
     if final.status == "non_finite":
         covariance = np.full((final.free.size,) * 2, np.nan)
-        return final, covariance, (), ["the objective is not finite: the model gives some vote probability 0"]
+        return final, (final.free, covariance), (), ["the objective is not finite: some vote has probability 0"]
+    final = replace(final, free=_canonical(model, work, final.free))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
-    final, curvature = em.finish(final)
+    final = em.finish(final)
+    centre, curvature = em.laplace(final.free)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
     others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
     modes = _modes(model, work, final, groups[0][1], others)
@@ -185,7 +188,7 @@ def _fit_marginal(
         )
     if final.status != "converged":
         notes.append(f"EM ended with status {final.status!r} after {len(final.trace) - 1} iterations")
-    return final, covariance, modes, notes
+    return final, (centre, covariance), modes, notes
 
 
 def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: _Settings) -> list[tuple[Ascent, int]]:
@@ -211,7 +214,7 @@ def _continued(em: MarginalEM, ascent: Ascent, settings: _Settings, stage: str, 
 
 def _fit_label(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
-) -> tuple[Ascent, np.ndarray, tuple[Mode, ...], list[str]]:
+) -> tuple[Ascent, tuple[np.ndarray, np.ndarray], tuple[Mode, ...], list[str]]:
     em = LabelEM(model, work.problem, settings.objective == "map", settings.user_prior)
     best = em.run(points[0], settings.max_iterations, settings.tolerance, settings.reporter("EM"))
     reached = [(best, 1)]
@@ -226,19 +229,28 @@ def _fit_label(
     finite = [pair for pair in reached if pair[0].trace and pair[0].status != "non_finite"]
     if not finite:
         size = points[0].size
-        return best, np.full((size, size), np.nan), (), ["the objective is not finite"]
+        return best, (best.free, np.full((size, size), np.nan)), (), ["the objective is not finite"]
     best = max(finite, key=lambda pair: pair[0].trace[-1])[0]
     size = best.free.size
     notes = [] if best.status == "converged" else [f"EM ended with status {best.status!r}"]
     if size:
         notes.append("label EM gives no standard errors of the globals: it has one parameter for each user")
+    best = replace(best, free=_canonical(model, work, best.free))
     mode = Mode(best.trace[-1], _values(model, work, best.free), 1.0, float("nan"), len(finite))
-    return best, np.full((size, size), np.nan), (mode,), notes
+    return best, (best.free, np.full((size, size), np.nan)), (mode,), notes
 
 
 def _values(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[str, np.ndarray]:
     table = model.table(work.problem.cells.schema)
     return {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
+
+
+def _canonical(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
+    """The same point with the population's labels in their fixed order."""
+    values = _values(model, work, free)
+    ordered = model.attentiveness.canonical(values)
+    same = all(np.array_equal(ordered[name], values[name]) for name in values)
+    return free if same else model.table(work.problem.cells.schema).pack(ordered)
 
 
 def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
@@ -330,8 +342,9 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     Raises:
         EarnestError: the other log cannot be counted in the fit's terms, or repeats the fit's own log.
     """
-    if fit.fingerprint and more.fingerprint() == fit.fingerprint:
-        raise EarnestError(f"{more.source}: this is the log that the fit was made from; its votes would count twice")
+    fingerprint = more.fingerprint()
+    if fingerprint in fit.fingerprint.split("+"):
+        raise EarnestError(f"{more.source}: the fit was made from this log already; its votes would count twice")
     added = fit.model.count(more)
     names = sorted(set(fit.schema.models) | set(added.cells.schema.models))
     schema = _united(fit.schema, added.cells.schema, names)
@@ -347,7 +360,9 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     same = {p.name: table.shape(p) == fit.table.shape(p) for p in table.parameters}
     start = {name: value for name, value in fit.parameters.items() if same[name]}
     out = _fit(fit.model, counts, more, settings, restarts=False, start=start)
-    return replace(out, columns=fit.columns, notes=(*fit.notes, *out.notes), fingerprint="")
+    return replace(
+        out, columns=fit.columns, notes=(*fit.notes, *out.notes), fingerprint=f"{fit.fingerprint}+{fingerprint}"
+    )
 
 
 def _united(first: Schema, second: Schema, names: list[str]) -> Schema:

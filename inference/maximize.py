@@ -21,10 +21,14 @@ from .arrays import JNP
 from .marginal import Expectation, Problem
 from .nodes import Nodes
 
-__all__ = ["inverse_metric", "maximize_outcomes", "maximize_population", "newton"]
+__all__ = ["BOX", "inverse_metric", "maximize_outcomes", "maximize_population", "newton"]
 
 _STEPS = 3
 _HALVINGS = 12
+BOX = 12.0
+"""Free coordinates go no further (a positive parameter 160,000, log-odds 12): where the optimum lies at infinity, the
+ascent ends there and the parameter's status is `boundary`."""
+
 _MANY = 8  # parameters of a component beyond which its metric is kept between iterations
 
 
@@ -59,9 +63,12 @@ def _damped(function: Callable[[Any], Any], z: Any, inverse: Any) -> tuple[Any, 
     direction = inverse @ gradient
     direction = direction / jnp.maximum(1.0, jnp.max(jnp.abs(direction)) / 2.0)
 
+    reach = jnp.maximum(BOX, jnp.max(jnp.abs(z)))
+
     def too_long(trial: tuple[Any, Any]) -> Any:
         t, halvings = trial
-        return (halvings < _HALVINGS) & ~(function(z + t * direction) >= value)
+        end = z + t * direction
+        return (halvings < _HALVINGS) & ~((function(end) >= value) & (jnp.max(jnp.abs(end)) <= reach))
 
     t, halvings = jax.lax.while_loop(too_long, lambda s: (s[0] / 2, s[1] + 1), (jnp.asarray(1.0), 0))
     moved = jnp.where(halvings < _HALVINGS, t, 0.0)

@@ -56,7 +56,8 @@ class Fit:
         method: "marginal" or "label".
         objective: "map" or "ml".
         free: estimates on the free scale, (size,).
-        covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
+        centre: centre of the normal approximation on the free scale, (size,); see `MarginalEM.laplace`.
+        covariance: of the free parameters, inverse observed information there, (size, size); NaN where unknown.
         attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
             given the estimated globals; the interval also carries the globals' uncertainty.
         objective_trace: objective after each accepted iteration, nats.
@@ -66,7 +67,7 @@ class Fit:
         level: probability content of the intervals in `attentiveness`.
         columns: {standard name: column of the log}.
         notes: what the reader should know (guesses, boundaries, modes, non-convergence).
-        fingerprint: hash of the log.
+        fingerprint: hash of the log; after updates those of all logs, joined by `+`.
         user_prior: Beta prior of each user in label EM.
         seed: of the draws behind the intervals.
     """
@@ -77,6 +78,7 @@ class Fit:
     method: str
     objective: str
     free: np.ndarray
+    centre: np.ndarray
     covariance: np.ndarray
     attentiveness: pd.DataFrame
     objective_trace: np.ndarray
@@ -140,7 +142,7 @@ class Fit:
         out = {}
         for p in self.table.parameters:
             where = self.table.slices[p.name]
-            jacobian = _jacobian(p.support, self.free[where], self.table.shape(p))
+            jacobian = _jacobian(p.support, self.centre[where], self.table.shape(p))
             variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance[where, where], jacobian)
             errors = np.sqrt(np.where(variance >= 0, variance, np.nan)).reshape(self.table.shape(p))
             out[p.name] = np.where(self.parameter_status[p.name] == "boundary", np.nan, errors)
@@ -150,7 +152,8 @@ class Fit:
         """{name: (lower, upper)} on the constrained scale, shape (2, ...).
 
         Normal intervals on the scale where the parameter is free of its bounds (log, logit, log-ratio; the value itself
-        for skills), mapped back. Conditional on the mode found.
+        for skills), mapped back. They are centred on the mode of the density on that scale, which under "map" is not
+        the transformed estimate. Conditional on the mode found.
         """
         if not 0 < level < 1:
             raise EarnestError(f"level={level!r}: expected a probability between 0 and 1")
@@ -227,11 +230,13 @@ def _folded(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _interval(support: Any, fit: Fit, name: str, z: float) -> np.ndarray:
-    value, error = fit.parameters[name], fit.standard_errors[name]
+    value, error = np.asarray(fit.table.unpack(NUMPY, fit.centre)[name]), fit.standard_errors[name]
     where = fit.table.slices[name]
     if support.free_size(value.shape) == value.size:
         sd = np.sqrt(np.diag(fit.covariance)[where])
-        ends = [support.constrain(NUMPY, _folded(support, fit.free[where] + s * z * sd, value.shape)) for s in (-1, 1)]
+        ends = [
+            support.constrain(NUMPY, _folded(support, fit.centre[where] + s * z * sd, value.shape)) for s in (-1, 1)
+        ]
         return np.where(np.isnan(error), np.nan, np.stack([np.asarray(e) for e in ends]))
     if isinstance(support, Simplex):
         # A share of a simplex: normal on its logit, so that the interval stays inside (0, 1).

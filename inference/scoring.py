@@ -66,7 +66,7 @@ def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.
     summary = summarise(fit.model, fit.free, work)
     usable = np.all(np.isfinite(fit.covariance))
     covariance = fit.covariance if usable else np.zeros_like(fit.covariance)
-    interval = carried_intervals(fit.model, fit.free, covariance, work, (tail, 1 - tail), draws, fit.seed)
+    interval = carried_intervals(fit.model, fit.centre, covariance, work, (tail, 1 - tail), draws, fit.seed)
     of_user = work.pattern_of_user
     return user_frame(fit, counts, summary.mean[of_user], summary.sd[of_user], interval[of_user])
 

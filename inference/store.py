@@ -100,6 +100,7 @@ def _arrays(fit: Fit) -> bytes:
     counts, frame = fit.counts, fit.attentiveness
     arrays: dict[str, Any] = {
         "free": fit.free,
+        "centre": fit.centre,
         "covariance": fit.covariance,
         "objective_trace": fit.objective_trace,
         "users": np.asarray(counts.users, dtype=str),
@@ -189,6 +190,7 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
         method=manifest["method"],
         objective=manifest["objective"],
         free=arrays["free"],
+        centre=arrays["centre"],
         covariance=arrays["covariance"],
         attentiveness=frame,
         objective_trace=arrays["objective_trace"],

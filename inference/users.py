@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from .nodes import Nodes
 
 __all__ = ["Summary", "Workload", "carried_intervals", "summarise", "workload"]
 
-_STRATA = 16
+_STRATA = tuple((j + 0.5) / 16 for j in range(16))
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,10 @@ def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Se
     if len(work.counts.users) == 0:
         return Summary(np.zeros(0), np.zeros(0), np.zeros((0, len(levels))))
     nodes = nodes_at(model, free, work.problem)
-    parts = _summaries(model, free, work.problem, nodes, tuple(levels))
-    return Summary(*(work.layout.patterns(part) for part in parts))
+    # Without levels of one's own the strata of `carried_intervals` save a second compilation.
+    parts = _summaries(model, free, work.problem, nodes, tuple(levels) or _STRATA)
+    mean, sd, quantiles = (work.layout.patterns(part) for part in parts)
+    return Summary(mean, sd, quantiles if len(levels) else quantiles[:, :0])
 
 
 def carried_intervals(
@@ -98,7 +100,7 @@ def carried_intervals(
 
     Args:
         model: the declaration.
-        free: estimates on the free scale, (size,).
+        free: centre of the normal approximation on the free scale, (size,).
         covariance: of the free parameters, (size, size).
         work: the counts.
         levels: probabilities of the quantiles.
@@ -114,11 +116,10 @@ def carried_intervals(
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
     points = free + norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) @ root.T
-    strata = tuple((np.arange(_STRATA) + 0.5) / _STRATA)
     drawn = []
     for point in points:
         nodes = nodes_at(model, point, work.problem)
-        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, strata)[2]))
+        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, _STRATA)[2]))
     return np.asarray(np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1).T)
 
 
@@ -146,20 +147,30 @@ def _summaries(
 def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
     """Quantiles of a density known on trapezoidal nodes, (pattern, quantile).
 
-    The distribution function at the nodes is the integral of the sinc interpolant, as accurate as the rule itself;
-    between nodes it is interpolated on the normal-score scale, where it is nearly straight.
+    The distribution function is the integral of the sinc interpolant, as accurate as the rule itself, taken at the nodes
+    and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is nearly
+    straight.
     """
-    size = weights.shape[1]
-    offsets = np.arange(size)
-    integral = 0.5 + sici(np.pi * (offsets[:, None] - offsets[None, :]))[0] / np.pi
+    integral, refine = _refinement(weights.shape[1])
     distribution = jnp.clip(weights @ integral.T, 1e-14, 1 - 1e-14)
     scores = jax.scipy.special.ndtri(jax.lax.cummax(distribution, axis=1))
     wanted = jnp.asarray(norm.ppf(np.asarray(levels)))
+    at = logit @ refine.T
+    return jax.nn.sigmoid(jax.vmap(lambda known, x: jnp.interp(wanted, known, x))(scores, at))
 
-    def interpolate(known: Any, at: Any) -> Any:
-        return jnp.interp(wanted, known, at)
 
-    return jax.nn.sigmoid(jax.vmap(interpolate)(scores, logit))
+@cache
+def _refinement(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices (fine, node): integral of the sinc interpolant up to each fine point, and cubic interpolation there."""
+    nodes, fine = np.arange(size), np.arange(4 * (size - 1) + 1) / 4
+    integral = 0.5 + sici(np.pi * (fine[:, None] - nodes[None, :]))[0] / np.pi
+    refine = np.zeros((len(fine), size))
+    for row, t in enumerate(fine):
+        first = int(np.clip(np.floor(t) - 1, 0, size - 4))
+        for k in range(first, first + 4):
+            others = [m for m in range(first, first + 4) if m != k]
+            refine[row, k] = np.prod([(t - m) / (k - m) for m in others])
+    return integral, refine
 
 
 def _step_quantiles(weights: Any, eta: Any, levels: tuple[float, ...]) -> Any:

@@ -11,10 +11,11 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from . import priors
-from .component import Attentiveness, Continuous, Finite
+from .component import Attentiveness, Continuous, Finite, check_prior
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Prior
+from .supports import POSITIVE, SIMPLEX, UNIT
 
 __all__ = ["Beta", "Groups"]
 
@@ -33,6 +34,10 @@ class Beta(Attentiveness):
 
     alpha_prior: Prior = field(default_factory=priors.LogNormal)
     beta_prior: Prior = field(default_factory=priors.LogNormal)
+
+    def __post_init__(self) -> None:
+        check_prior(self, "alpha_prior", POSITIVE)
+        check_prior(self, "beta_prior", POSITIVE)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("attentiveness_alpha", self.alpha_prior), Parameter("attentiveness_beta", self.beta_prior))
@@ -84,11 +89,16 @@ class Groups(Attentiveness):
     level_prior: Prior = field(default_factory=priors.Beta)
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, int):
+        check_prior(self, "weight_prior", SIMPLEX)
+        check_prior(self, "level_prior", UNIT)
+        if isinstance(self.levels, int) and not isinstance(self.levels, bool):
             if self.levels < 1:
                 raise EarnestError(f"Groups(levels={self.levels}): expected at least one group")
             return
-        levels = tuple(float(level) for level in self.levels)
+        given: Any = self.levels
+        if not isinstance(given, tuple | list) or not all(isinstance(level, int | float) for level in given):
+            raise EarnestError(f"Groups(levels={given!r}): expected numbers in [0, 1], or how many groups to estimate")
+        levels = tuple(float(level) for level in given)
         if not levels or not all(0.0 <= level <= 1.0 for level in levels) or len(set(levels)) < len(levels):
             raise EarnestError(f"Groups(levels={self.levels}): expected distinct numbers in [0, 1]")
         object.__setattr__(self, "levels", levels)

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import Casual, CellView
+from .component import Casual, CellView, check_prior
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Dirichlet, Prior
+from .supports import SIMPLEX
 
 __all__ = ["CoinFlip", "PositionBias"]
 
@@ -39,6 +40,9 @@ class PositionBias(Casual):
     """
 
     prior: Prior = field(default_factory=Dirichlet)
+
+    def __post_init__(self) -> None:
+        check_prior(self, "prior", SIMPLEX)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("casual_outcome", self.prior, ("outcome",)),)

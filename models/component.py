@@ -18,6 +18,8 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
+from .priors import Prior
+from .supports import Support
 
 __all__ = ["Attentiveness", "Casual", "CellView", "Component", "Continuous", "Finite", "Preference"]
 
@@ -79,6 +81,29 @@ class CellView:
         return self.context[column]
 
 
+def _is_builtin(cls: type) -> bool:
+    return cls.__module__.startswith(__name__.rpartition(".")[0] + ".")
+
+
+def check_setting(owner: object, name: str, kind: type, what: str) -> None:
+    """Raise an `EarnestError` unless the setting `name` of a component is an instance of `kind`."""
+    value = getattr(owner, name)
+    if not isinstance(value, kind):
+        shown = f"the class {value.__name__} (call it)" if isinstance(value, type) else repr(value)
+        raise EarnestError(f"{type(owner).__name__}({name}=...): expected {what}, got {shown}")
+
+
+def check_prior(owner: object, name: str, support: Support) -> None:
+    """Raise an `EarnestError` unless the setting `name` is a prior whose support lies inside `support`."""
+    check_setting(owner, name, Prior, "a prior (earnest.priors)")
+    given = getattr(owner, name).support
+    if not support.includes(given):
+        raise EarnestError(
+            f"{type(owner).__name__}({name}={getattr(owner, name)!r}): its support ({given}) is not inside that of the "
+            f"parameter ({support})"
+        )
+
+
 @dataclass(frozen=True)
 class Component:
     """Base of all components.
@@ -95,6 +120,10 @@ class Component:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = Component.registry.get(cls.__name__)
+        # A class defined again (a notebook cell run twice) replaces itself; one's own may not pass for a built-in.
+        if known is not None and known.__module__ != cls.__module__ and _is_builtin(known):
+            raise EarnestError(f"a component called {cls.__name__!r} is built in: give yours another name")
         Component.registry[cls.__name__] = cls
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:

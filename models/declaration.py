@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..comparisons.errors import EarnestError
 from . import priors
 from .component import Component
 from .priors import Prior
+from .ties import TieRule
 
 __all__ = ["FORMAT", "component_from_table", "component_to_table", "dump", "parse"]
 
@@ -41,14 +42,15 @@ def component_from_table(table: Any, where: str) -> Component:
     if not isinstance(table, Mapping) or not isinstance(table.get("component"), str):
         raise EarnestError(f'[{where}]: expected a table with `component = "<name>"`')
     name = table["component"]
-    if name not in Component.registry:
-        near = get_close_matches(name, Component.registry, 1)
+    usable = {known: cls for known, cls in Component.registry.items() if is_dataclass(cls) and _is_concrete(cls)}
+    if name not in usable:
+        near = get_close_matches(name, usable, 1)
         raise EarnestError(
             f"[{where}]: unknown component {name!r}"
             + (f"; did you mean {near[0]!r}?" if near else "")
             + " A component of your own must be defined (its module imported) before its declaration is read."
         )
-    cls = Component.registry[name]
+    cls = usable[name]
     known = {field.name: field for field in fields(cls)}
     settings = {key: value for key, value in table.items() if key != "component"}
     for key in settings:
@@ -67,6 +69,11 @@ def component_from_table(table: Any, where: str) -> Component:
         raise error if str(error).startswith("[") else EarnestError(f"[{where}]: {error}") from None
     except (TypeError, ValueError) as error:
         raise EarnestError(f"[{where}]: {name} cannot be built from {settings}: {error}") from error
+
+
+def _is_concrete(cls: type[Component]) -> bool:
+    """Whether a class is a component of its own and not a base of others."""
+    return not cls.__name__.startswith("_") and "__dataclass_params__" in vars(cls) and cls is not TieRule
 
 
 def dump(tables: Mapping[str, Any]) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .component import CellView, Preference
+from .component import CellView, Preference, check_prior, check_setting
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
 from .priors import Beta, Prior, ZeroSumNormal
+from .supports import UNIT, ZERO_SUM
 from .ties import NoTies, TieRule
 
 __all__ = ["BradleyTerry", "KnownAdvantage", "PairAdvantage"]
@@ -23,6 +24,10 @@ class _WithTies(Preference):
     """A preference that states a log-ratio of strengths and leaves the outcome to a tie rule."""
 
     directed: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if getattr(self, "ties", None) is not None:
+            check_setting(self, "ties", TieRule, "Davidson(), RaoKupper() or None")
 
     def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         """log(strength of model_a / strength of model_b), (cell,)."""
@@ -59,6 +64,10 @@ class BradleyTerry(_WithTies):
     ties: TieRule | None = None
     prior: Prior = field(default_factory=ZeroSumNormal)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_prior(self, "prior", ZERO_SUM)
+
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("skill", self.prior, ("model",)), *self.rule.parameters(schema))
 
@@ -79,6 +88,10 @@ class PairAdvantage(_WithTies):
 
     ties: TieRule | None = None
     prior: Prior = field(default_factory=Beta)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_prior(self, "prior", UNIT)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("advantage", self.prior, ("pair",)), *self.rule.parameters(schema))
@@ -123,13 +136,19 @@ class KnownAdvantage(_WithTies):
     ties: TieRule | None = None
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.mu < 1.0:
+        super().__post_init__()
+        number = isinstance(self.mu, int | float) and not isinstance(self.mu, bool)
+        if not number or not 0.5 <= self.mu < 1.0:
             raise EarnestError(
                 f"KnownAdvantage(mu={self.mu!r}): expected the probability that the stronger model wins, in [0.5, 1)"
             )
-        given: object = self.stronger
-        if isinstance(given, str):
-            object.__setattr__(self, "stronger", (given,))
+        given: Any = self.stronger
+        if given is None:
+            return
+        names = (given,) if isinstance(given, str) else tuple(given)
+        if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise EarnestError(f"KnownAdvantage(stronger={given!r}): expected different model names, strongest first")
+        object.__setattr__(self, "stronger", names)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return self.rule.parameters(schema)

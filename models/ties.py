@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import CellView, Component
+from .component import CellView, Component, check_prior
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import LogNormal, Prior
+from .supports import POSITIVE, Above
 
 __all__ = ["Davidson", "NoTies", "RaoKupper", "TieRule"]
 
@@ -66,6 +67,9 @@ class Davidson(TieRule):
 
     prior: Prior = field(default_factory=LogNormal)
 
+    def __post_init__(self) -> None:
+        check_prior(self, "prior", POSITIVE)
+
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("tie_strength", self.prior),)
 
@@ -91,6 +95,9 @@ class RaoKupper(TieRule):
     """
 
     prior: Prior = field(default_factory=lambda: LogNormal(lower=1.0))
+
+    def __post_init__(self) -> None:
+        check_prior(self, "prior", Above(1.0))
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("tie_threshold", self.prior),)
