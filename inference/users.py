@@ -147,9 +147,9 @@ def _summaries(
 def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
     """Quantiles of a density known on trapezoidal nodes, (pattern, quantile).
 
-    The distribution function is the integral of the sinc interpolant, as accurate as the rule itself, taken at the nodes
-    and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is nearly
-    straight.
+    The distribution function is the integral of the sinc interpolant, as accurate as the rule itself, taken at the
+    nodes and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is
+    nearly straight.
     """
     integral, refine = _refinement(weights.shape[1])
     distribution = jnp.clip(weights @ integral.T, 1e-14, 1 - 1e-14)
