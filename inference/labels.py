@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Counts
+from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.schema import OUTCOMES, Schema
 from ..models.behavior import BehaviorModel
@@ -68,7 +69,10 @@ def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
     keys = ["user", "model_a", "model_b", "winner", *fit.context]
     on = " AND ".join(f"log.{_quoted(key)} IS NOT DISTINCT FROM labels.{_quoted(key)}" for key in keys)
     rows = log.query(f"SELECT labels.responsibility FROM log JOIN labels ON {on} ORDER BY log.row", labels=table)
-    return np.asarray(rows["responsibility"].to_numpy(), dtype=float)
+    out = np.asarray(rows["responsibility"].to_numpy(), dtype=float)
+    if len(out) != len(log):
+        raise EarnestError(f"{log.source}: {len(log):,} comparisons, but responsibilities for {len(out):,}")
+    return out
 
 
 @float64
