@@ -61,23 +61,31 @@ def _metric(model: BehaviorModel, prior: bool, free: Any, problem: Problem, expe
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
-def value_and_gradient(
-    model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, jacobian: Any
-) -> tuple[Any, Any]:
+def value_and_gradient(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> tuple[Any, Any]:
     """The marginal objective (see `log_objective`) and its gradient in the free parameters, (size,)."""
-    return jax.value_and_grad(partial(log_objective, model, prior), argnums=0)(free, problem, nodes, jacobian)
+    return jax.value_and_grad(partial(log_objective, model, prior), argnums=0)(free, problem, nodes)
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
-def hessian(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, jacobian: Any) -> Any:
+def hessian(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
     """Hessian of the marginal objective in the free parameters, (size, size). Column by column: memory stays small."""
 
     def column(direction: Any) -> Any:
         slope = jax.grad(partial(log_objective, model, prior), argnums=0)
-        return jax.jvp(lambda z: slope(z, problem, nodes, jacobian), (free,), (direction,))[1]
+        return jax.jvp(lambda z: slope(z, problem, nodes), (free,), (direction,))[1]
 
     matrix = jax.lax.map(column, jnp.eye(free.shape[0]))
     return 0.5 * (matrix + matrix.T)
+
+
+@partial(jax.jit, static_argnames=("table",))
+def _log_jacobian(table: ParameterTable, free: Any) -> tuple[Any, Any]:
+    """Gradient (size,) and Hessian (size, size) of the log volume change from the free to the constrained scale."""
+
+    def change(z: Any) -> Any:
+        return jnp.asarray(table.log_jacobian(JNP, z), dtype=z.dtype)
+
+    return jax.grad(change)(free), jax.hessian(change)(free)
 
 
 @dataclass
@@ -136,8 +144,8 @@ class MarginalEM:
         """The marginal objective, on nodes placed for these very parameters."""
         return self._value_and_slope(free)[0]
 
-    def _value_and_slope(self, free: np.ndarray, jacobian: float = 0.0) -> tuple[float, np.ndarray]:
-        value, slope = value_and_gradient(self.model, self.prior, free, self.problem, self._fresh(free), jacobian)
+    def _value_and_slope(self, free: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = value_and_gradient(self.model, self.prior, free, self.problem, self._fresh(free))
         return float(value), np.asarray(slope)
 
     def run(
@@ -158,53 +166,59 @@ class MarginalEM:
             report=report,
         )
 
-    def finish(self, ascent: Ascent) -> Ascent:
-        """Newton steps on the marginal objective from EM's answer; each is kept only if the objective does not fall."""
-        free, values, still = self._climb(ascent.free, 0.0)
-        status = "converged" if still and ascent.status == "iteration_limit" else ascent.status
-        return replace(ascent, free=free, trace=[*ascent.trace, *values], status=status)
+    def finish(self, ascent: Ascent, steps: int = 8) -> tuple[Ascent, np.ndarray]:
+        """Newton steps on the marginal objective from EM's answer; each is kept only if the objective does not fall.
 
-    def laplace(self, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and Hessian of the normal approximation on the free scale, from the EM estimate.
-
-        Under "map" the estimate is the mode on the constrained scale, which is not the mode on the free scale: where
-        the data say little, a normal approximation put there is off by half a standard error. The centre is the mode of
-        the density on the free scale (with the Jacobian). Under "ml" there is no density to transform.
+        Returns:
+            the ascent, continued, and the Hessian of the objective at its end, (size, size).
         """
-        centre = self._climb(free, 1.0)[0] if self.prior else free
-        return centre, self.hessian(centre, 1.0 if self.prior else 0.0)
-
-    def _climb(self, free: np.ndarray, jacobian: float, steps: int = 8) -> tuple[np.ndarray, list[float], bool]:
-        """Newton steps uphill: the end, the values on the way, and whether it is stationary."""
-        values: list[float] = []
+        free = measured = ascent.free
+        curvature = self.hessian(free)
         if free.size == 0:
-            return free, values, True
-        measured = free
-        curvature = self.hessian(free, jacobian)
-        value, slope = self._value_and_slope(free, jacobian)
-        if not (np.all(np.isfinite(curvature)) and np.all(np.isfinite(slope))):
-            return free, values, False
-        for _ in range(steps):
+            return ascent, curvature
+        trace, status = list(ascent.trace), ascent.status
+        value, slope = self._value_and_slope(free)
+        usable = bool(np.all(np.isfinite(curvature)) and np.all(np.isfinite(slope)))
+        for _ in range(steps if usable else 0):
             reach = np.maximum(BOX, np.abs(free))
             candidate = np.clip(free + _uphill(slope, curvature), -reach, reach)
             move = candidate - free
             gain = float(slope @ move)
-            new, slope = self._value_and_slope(candidate, jacobian)
+            new, slope = self._value_and_slope(candidate)
             if not new >= value - 1e-12 * (1 + abs(value)) or not np.all(np.isfinite(slope)):
                 break
             free, value = candidate, max(new, value)
-            values.append(value)
+            trace.append(value)
             if np.max(np.abs(move)) < 1e-9 or gain < 1e-14 * (1 + abs(value)):
-                return free, values, True
-            if np.max(np.abs(free - measured)) > 0.2:
-                curvature, measured = self.hessian(free, jacobian), free
-        return free, values, False
+                status = "converged" if status == "iteration_limit" else status
+                break
+            if np.max(np.abs(free - measured)) > 0.05:
+                curvature, measured = self.hessian(free), free
+        if np.max(np.abs(free - measured)) > 1e-3:
+            curvature = self.hessian(free)
+        return replace(ascent, free=free, trace=trace, status=status), curvature
 
-    def hessian(self, free: np.ndarray, jacobian: float = 0.0) -> np.ndarray:
+    def laplace(self, free: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and Hessian of the normal approximation on the free scale, from the estimate and its Hessian.
+
+        Under "map" the estimate is the mode on the constrained scale, which is not the mode on the free scale: where
+        the data say little, a normal approximation put there is off by half a standard error. One Newton step with the
+        Jacobian leads to the mode of the density on the free scale, near enough (benchmarks/recovery.py). Under "ml"
+        there is no density to transform.
+        """
+        if not self.prior or free.size == 0 or not np.all(np.isfinite(curvature)):
+            return free, curvature
+        slope, bend = (np.asarray(part) for part in _log_jacobian(self.table, free))
+        total = curvature + bend
+        if np.linalg.eigvalsh(-total).min() <= 0:
+            return free, curvature
+        return free + _uphill(slope, total), total
+
+    def hessian(self, free: np.ndarray) -> np.ndarray:
         """Hessian of the marginal objective at a point, (size, size)."""
         if free.size == 0:
             return np.zeros((0, 0))
-        return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free), jacobian))
+        return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free)))
 
     @cached_property
     def _stale(self) -> float:

@@ -176,8 +176,8 @@ def _fit_marginal(
         return final, (final.free, covariance), (), ["the objective is not finite: some vote has probability 0"]
     final = replace(final, free=_canonical(model, work, final.free))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
-    final = em.finish(final)
-    centre, curvature = em.laplace(final.free)
+    final, curvature = em.finish(final)
+    centre, curvature = em.laplace(final.free, curvature)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
     others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
     modes = _modes(model, work, final, groups[0][1], others)

@@ -100,18 +100,12 @@ def log_likelihood(model: BehaviorModel, values: dict[str, Any], problem: Proble
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
-def log_objective(
-    model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes, jacobian: Any = 0.0
-) -> Any:
-    """The objective of marginal EM: log-likelihood, plus the log prior on the constrained scale if `prior`.
-
-    With `jacobian` = 1 the log volume change is added: the log posterior density on the free scale.
-    """
+def log_objective(model: BehaviorModel, prior: bool, free: Any, problem: Problem, nodes: Nodes) -> Any:
+    """The objective of marginal EM: log-likelihood, plus the log prior on the constrained scale if `prior`."""
     table = model.table(problem.cells.schema)
     values = table.unpack(JNP, free)
     log_prior = table.log_prior(JNP, values) if prior else 0.0
-    change = jacobian * table.log_jacobian(JNP, free)
-    return log_likelihood(model, values, problem, nodes) + log_prior + change
+    return log_likelihood(model, values, problem, nodes) + log_prior
 
 
 def expectation(model: BehaviorModel, values: dict[str, Any], problem: Problem, nodes: Nodes) -> Expectation:
