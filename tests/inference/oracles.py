@@ -336,9 +336,9 @@ def numerical_gradient(function, z, step=1e-5):
     for i in range(len(z)):
         move = np.zeros_like(z)
         move[i] = step
-        out[i] = (
-            8 * (function(z + move) - function(z - move)) - (function(z + 2 * move) - function(z - 2 * move))
-        ) / (12 * step)
+        out[i] = (8 * (function(z + move) - function(z - move)) - (function(z + 2 * move) - function(z - 2 * move))) / (
+            12 * step
+        )
     return out
 
 
@@ -348,7 +348,7 @@ def numerical_hessian(function, z, step=1e-3):
     for i in range(len(z)):
         move = np.zeros_like(z)
         move[i] = step
-        out[i] = (
-            numerical_gradient(function, z + move, 1e-4) - numerical_gradient(function, z - move, 1e-4)
-        ) / (2 * step)
+        out[i] = (numerical_gradient(function, z + move, 1e-4) - numerical_gradient(function, z - move, 1e-4)) / (
+            2 * step
+        )
     return 0.5 * (out + out.T)

@@ -108,12 +108,11 @@ def test_standard_errors_are_those_of_a_numerical_hessian(fitted, name):
     hessian = oracles["numerical_hessian"](lambda x: votes.objective(scale.values(x)), z)
     covariance = np.linalg.inv(-hessian)
     for parameter in values:
+
         def part(x, parameter=parameter):
             return np.ravel(scale.values(x)[parameter])
 
-        jacobian = np.stack(
-            [(part(z + step) - part(z - step)) / 2e-5 for step in 1e-5 * np.eye(z.size)], axis=1
-        )
+        jacobian = np.stack([(part(z + step) - part(z - step)) / 2e-5 for step in 1e-5 * np.eye(z.size)], axis=1)
         expected = np.sqrt(np.diag(jacobian @ covariance @ jacobian.T))
         np.testing.assert_allclose(np.ravel(fit.standard_errors[parameter]), expected, rtol=2e-3, err_msg=parameter)
         low, high = (np.ravel(end) for end in fit.intervals(0.9)[parameter])
@@ -219,9 +218,7 @@ def test_with_everyone_attentive_it_is_plain_bradley_terry(fitted):
 def test_with_everyone_attentive_ties_match_an_independent_optimiser(fitted, rule):
     log, _, _ = fitted["skill-davidson-position-beta"]
     ties = {"davidson": er.Davidson(), "rao_kupper": er.RaoKupper()}[rule]
-    fit = er.fit_em(
-        er.BehaviorModel(er.Groups((1.0,)), er.BradleyTerry(ties=ties), er.CoinFlip()), log, objective="ml"
-    )
+    fit = er.fit_em(er.BehaviorModel(er.Groups((1.0,)), er.BradleyTerry(ties=ties), er.CoinFlip()), log, objective="ml")
     votes = votes_of(log, kind="skill", rule=rule, casual="coin", levels=(1.0,))
     values = {k: np.array(v) for k, v in fit.parameters.items()}
     scale = oracles["Coordinates"](values)
@@ -275,9 +272,7 @@ def test_the_papers_estimator_in_one_line(two_models, user_prior):
 
 
 def test_the_stronger_model_is_read_off_the_votes(two_models):
-    asked = er.fit_em(
-        er.BehaviorModel(er.Beta(), er.KnownAdvantage(0.7), er.CoinFlip()), two_models, method="label"
-    )
+    asked = er.fit_em(er.BehaviorModel(er.Beta(), er.KnownAdvantage(0.7), er.CoinFlip()), two_models, method="label")
     told = er.fit_em(PAPER, two_models, method="label")
     assert asked.model.preference.stronger == ("model_1", "model_2")
     np.testing.assert_allclose(asked.attentiveness["mean"], told.attentiveness["mean"])

@@ -80,7 +80,11 @@ def test_rao_kupper_is_the_textbook_formula(theta, log_odds):
 
 def test_without_ties_every_rule_is_bradley_terry():
     """tie_strength -> 0 and tie_threshold -> 1 leave a plain Bradley-Terry model."""
-    values = {"skill": np.array([0.5, -1.0, 0.5]), "tie_strength": np.array(1e-14), "tie_threshold": np.array(1 + 1e-14)}
+    values = {
+        "skill": np.array([0.5, -1.0, 0.5]),
+        "tie_strength": np.array(1e-14),
+        "tie_threshold": np.array(1 + 1e-14),
+    }
     cells = CellView.of(_built["every_cell"](True))
     plain = CellView.of(_built["every_cell"](False))
     expected = np.exp(er.BradleyTerry().log_prob(NUMPY, values, plain)).reshape(6, 2)

@@ -41,9 +41,7 @@ def symbolic():
     inputs, outputs, gradients = [], [], []
     for model in ALL.values():
         example = _built["draw"](model, 0)
-        values = {
-            name: pt.tensor(name, dtype="float64", shape=np.shape(value)) for name, value in example.items()
-        }
+        values = {name: pt.tensor(name, dtype="float64", shape=np.shape(value)) for name, value in example.items()}
         parts = evaluate(model, pytensor_namespace(), values, pt.as_tensor(latent_of(model)))
         inputs += values.values()
         outputs += [pt.as_tensor(part) for part in parts]

@@ -152,5 +152,9 @@ def test_the_simulator_is_told_its_seed_and_refuses_nonsense():
 
 def test_users_may_give_different_numbers_of_votes():
     truth = er.BehaviorModel().simulate(4, [3, 0, 1, 7], 3, seed=0)
-    assert truth.log.query('SELECT count(*) AS n FROM log GROUP BY "user" ORDER BY "user"')["n"].to_pylist() == [3, 1, 7]
+    assert truth.log.query('SELECT count(*) AS n FROM log GROUP BY "user" ORDER BY "user"')["n"].to_pylist() == [
+        3,
+        1,
+        7,
+    ]
     assert len(truth.attentiveness) == 4
