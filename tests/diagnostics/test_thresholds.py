@@ -1,0 +1,272 @@
+"""The threshold curve: against a loop, against known answers, against the truth of simulated logs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import earnest as er
+from earnest.comparisons import filter_log
+from earnest.comparisons.errors import EarnestError, InputError
+from earnest.diagnostics.thresholds import thresholds
+
+
+class Known:
+    """A fit that consists of what the curve asks for."""
+
+    status = "converged"
+
+    def __init__(self, mean, comparisons):
+        mean, comparisons = np.asarray(mean, dtype=float), np.asarray(comparisons, dtype=int)
+        users = [f"u{i:06d}" for i in range(len(mean))]
+        self.attentiveness = pd.DataFrame({"user": users, "comparisons": comparisons, "mean": mean})
+
+    def leave_one_out_information(self, log=None):
+        return 0.0
+
+
+def cut(mean, n, threshold):
+    """(users, labels, precision, effective labels) of the users at or above the threshold, one user at a time."""
+    users = labels = 0
+    signal = 0.0
+    for m_u, n_u in zip(mean, n, strict=True):
+        if m_u >= threshold:
+            users, labels, signal = users + 1, labels + n_u, signal + m_u * n_u
+    precision = signal / labels if labels else 0.0
+    return users, labels, precision, labels * precision**2
+
+
+means = st.one_of(
+    st.floats(0.0, 1.0, allow_subnormal=False),
+    st.sampled_from([0.0, 1.0, 0.5, np.nextafter(0.5, 1), np.nextafter(np.nextafter(0.5, 1), 1), 1 / 3]),
+)
+populations = st.lists(st.tuples(means, st.integers(0, 40)), min_size=1, max_size=25).filter(
+    lambda rows: sum(n for _, n in rows) > 0
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(populations)
+def test_every_row_is_the_cut_that_a_loop_makes(rows):
+    mean, n = (np.array(column) for column in zip(*rows, strict=True))
+    curve = thresholds(Known(mean, n))
+    assert len(curve.table) == len(set(mean.tolist()))
+    assert curve.labels == n.sum()
+    assert curve.users == len(n)
+    for row in curve.table.itertuples():
+        users, labels, precision, effective = cut(mean, n, row.lowest_kept)
+        assert (row.users, row.labels) == (users, labels)
+        assert row.share == pytest.approx(labels / n.sum(), abs=1e-12)
+        assert row.precision == pytest.approx(precision, abs=1e-12)
+        assert row.effective_labels == pytest.approx(effective, rel=1e-9, abs=1e-9)
+        # The threshold that the row gives makes the row's cut.
+        assert cut(mean, n, row.threshold)[0] == users
+    assert curve.unfiltered == pytest.approx(cut(mean, n, 0.0)[3], rel=1e-9, abs=1e-9)
+    assert curve.soft_weights == pytest.approx((n * mean**2).sum(), rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(populations)
+def test_the_recommendation_is_the_best_cut_and_soft_weights_are_never_worse(rows):
+    mean, n = (np.array(column) for column in zip(*rows, strict=True))
+    curve = thresholds(Known(mean, n))
+    best = max(cut(mean, n, t)[3] for t in mean)
+    advice = curve.recommend()
+    assert advice.effective_labels == pytest.approx(best, rel=1e-9, abs=1e-12)
+    users, labels, precision, _ = cut(mean, n, advice.threshold)
+    assert (advice.users, advice.labels) == (users, labels)
+    assert advice.precision == pytest.approx(precision, abs=1e-12)
+    assert curve.soft_weights >= best * (1 - 1e-12)
+    assert best >= curve.unfiltered * (1 - 1e-12)
+    if curve.unfiltered > 1e-12:
+        assert advice.gain == pytest.approx(best / curve.unfiltered - 1, abs=1e-9)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(populations, means)
+def test_at_makes_the_cut_that_the_filter_makes(rows, threshold):
+    mean, n = (np.array(column) for column in zip(*rows, strict=True))
+    curve = thresholds(Known(mean, n))
+    for t in (threshold, *mean.tolist()):
+        users, labels, precision, effective = cut(mean, n, t)
+        if users == 0:
+            with pytest.raises(EarnestError, match="keeps nobody"):
+                curve.at(t)
+            continue
+        row = curve.at(t)
+        assert (row["users"], row["labels"]) == (users, labels)
+        assert row["precision"] == pytest.approx(precision, abs=1e-12)
+        assert row["effective_labels"] == pytest.approx(effective, rel=1e-9, abs=1e-9)
+
+
+def test_attentiveness_that_is_uniform_and_known():
+    # N mbar^2 at a cut t is (1 - t) ((1 + t) / 2)^2, largest at t = 1/3 where it is 8/27; all kept: 1/4; soft: 1/3.
+    n_users = 30_000
+    curve = thresholds(Known((np.arange(n_users) + 0.5) / n_users, np.ones(n_users)))
+    advice = curve.recommend()
+    assert advice.threshold == pytest.approx(1 / 3, abs=2e-3)
+    assert advice.effective_labels / n_users == pytest.approx(8 / 27, abs=1e-7)
+    assert curve.unfiltered / n_users == pytest.approx(1 / 4, abs=1e-7)
+    assert curve.soft_weights / n_users == pytest.approx(1 / 3, abs=1e-7)
+    assert advice.gain == pytest.approx(32 / 27 - 1, abs=1e-6)
+    assert advice.precision == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_alike_users_are_all_kept_and_the_reason_says_so():
+    advice = thresholds(Known([0.6, 0.6, 0.6], [10, 20, 30])).recommend()
+    assert (advice.threshold, advice.users, advice.gain) == (0.0, 3, 0.0)
+    assert advice.reason.startswith("Keep everybody")
+
+
+def test_the_reason_of_a_cut_states_its_numbers():
+    advice = thresholds(Known([0.05, 0.1, 0.9, 0.95], [100, 100, 100, 100])).recommend()
+    assert (advice.users, advice.labels) == (2, 200)
+    assert 0.1 < advice.threshold <= 0.9
+    for shown in ("2 of 4 users", f"at least {advice.threshold:.3f}", "50% of the labels", "92%", "171", "+71.1%"):
+        assert shown in advice.reason, advice.reason
+    assert advice.reason.count("\n") == 0
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_threshold_outside_0_to_1_is_refused(threshold):
+    with pytest.raises(EarnestError, match="between 0 and 1"):
+        thresholds(Known([0.2, 0.7], [3, 4])).at(threshold)
+
+
+def test_an_unknown_criterion_is_refused_and_the_known_one_named():
+    with pytest.raises(EarnestError, match="'f1'.*effective_labels"):
+        thresholds(Known([0.2, 0.7], [3, 4])).recommend("f1")
+
+
+def test_no_comparisons_and_attentiveness_without_a_value_are_refused():
+    with pytest.raises(InputError, match="no comparisons"):
+        thresholds(Known([0.2, 0.7], [0, 0]))
+    with pytest.raises(EarnestError, match="u000001.*not finite.*converged"):
+        thresholds(Known([0.2, np.nan], [3, 4]))
+
+
+def test_a_threshold_that_keeps_nobody_names_the_best_user():
+    with pytest.raises(EarnestError, match=r"keeps nobody.*0\.700"):
+        thresholds(Known([0.2, 0.7], [3, 4])).at(0.71)
+
+
+# ---------------------------------------------------------------------------------------------- with real fits
+
+
+PAIR = er.BehaviorModel(preference=er.KnownAdvantage(0.7, stronger=("strong", "weak")), casual=er.CoinFlip())
+POPULATION = {"attentiveness_alpha": 0.6, "attentiveness_beta": 0.6}
+
+
+@pytest.fixture(scope="module")
+def pair_log():
+    """8,000 users of Beta(0.6, 0.6), 20 comparisons each, the stronger model wins with 0.7."""
+    return PAIR.simulate(8000, 20, ("strong", "weak"), seed=11, parameters=POPULATION)
+
+
+@pytest.fixture(scope="module")
+def pair_fit(pair_log):
+    return er.fit_em(PAIR, pair_log.log)
+
+
+def test_a_label_does_not_vouch_for_itself(pair_log, pair_fit):
+    """Weights that contain their own label seem to find a stronger signal than there is; leave-one-out ones do not.
+
+    The signal is the weighted mean of +1 (the stronger model won) and -1. Its true size is 0.4 times the weighted mean
+    attentiveness: 0.226 (0.4 E[m^2] / E[m]); m_u-weighted it looks like 0.291, leave-one-out weighted like 0.225.
+    """
+    fit, log = pair_fit, pair_log.log
+    table = fit.label_table(log)
+    query = """SELECT attentiveness, weight, CASE WHEN log.winner = 'model_a' THEN log.model_a ELSE log.model_b END AS w
+        FROM log JOIN t ON log."user" = t."user" AND log.model_a = t.model_a AND log.model_b = t.model_b
+        AND log.winner = t.winner"""
+    rows = log.query(query, t=table).to_pandas()
+    assert len(rows) == len(log)
+    sign = np.where(rows["w"] == "strong", 1.0, -1.0)
+    m, left_out = rows["attentiveness"].to_numpy(), rows["weight"].to_numpy()
+    true = fit.attentiveness.merge(pair_log.attentiveness, on="user")
+    truth = 0.4 * np.average(true["attentiveness"], weights=true["mean"])
+    # 160,000 labels: a weighted mean of signs has a standard error of about 0.003.
+    assert np.average(sign, weights=m) == pytest.approx(0.291, abs=0.01)
+    assert truth == pytest.approx(0.226, abs=0.008)
+    assert np.average(sign, weights=left_out) == pytest.approx(0.225, abs=0.01)
+    assert np.average(sign, weights=left_out) == pytest.approx(truth, abs=0.01)
+    # The curve's figure for leave-one-out weights is the sum of their squares over labels.
+    curve = thresholds(fit, log)
+    assert curve.soft_weights_leave_one_out == pytest.approx((left_out**2).sum(), rel=1e-9)
+    assert thresholds(fit).soft_weights_leave_one_out == pytest.approx((left_out**2).sum(), rel=1e-9)
+    assert curve.soft_weights_leave_one_out < curve.soft_weights
+
+
+def test_expected_figures_are_true_of_the_simulated_users(pair_log, pair_fit):
+    """What the curve expects (precision, effective labels, soft weights) against the users' true attentiveness."""
+    curve = thresholds(pair_fit)
+    frame = pair_fit.attentiveness.merge(pair_log.attentiveness, on="user")
+    eta, m, n = (frame[name].to_numpy(dtype=float) for name in ("attentiveness", "mean", "comparisons"))
+    for t in (0.0, 0.2, 0.35, 0.5, 0.65):
+        row, keep = curve.at(t), m >= t
+        # The mean of some thousand users' attentiveness, whose sd is about a third; 4 standard errors.
+        assert row["precision"] == pytest.approx(eta[keep].mean(), abs=4 / 3 / np.sqrt(keep.sum()))
+    assert curve.soft_weights == pytest.approx((n * m * eta).sum(), rel=0.03)
+
+
+def test_the_filter_keeps_what_the_curve_says(pair_log, pair_fit):
+    curve = thresholds(pair_fit, pair_log.log)
+    advice = curve.recommend()
+    for row in (advice, *curve.table.iloc[[0, len(curve.table) // 2, -1]].itertuples()):
+        kept = filter_log(pair_log.log, pair_fit, row.threshold)
+        assert (len(kept.users), len(kept)) == (row.users, row.labels)
+    mean = pair_fit.attentiveness["mean"].to_numpy()
+    tie = float(np.sort(mean)[5000])  # exactly at a user's mean: that user stays
+    row, kept = curve.at(tie), filter_log(pair_log.log, pair_fit, tie)
+    assert (len(kept.users), len(kept)) == (row["users"], row["labels"])
+    assert row["users"] == (mean >= tie).sum()
+
+
+def test_users_whom_the_fit_does_not_know_are_scored(pair_fit):
+    later = PAIR.simulate(50, 30, ("strong", "weak"), seed=12, parameters=POPULATION)
+    table = later.log.to_arrow().to_pandas()[["user", "model_a", "model_b", "winner"]]
+    new = er.read_comparisons(table.assign(user="new_" + table["user"]))
+    curve = thresholds(pair_fit, new)
+    scored = pair_fit.score(new)
+    assert (curve.users, curve.labels) == (50, 1500)
+    expected = cut(scored["mean"].to_numpy(), scored["comparisons"].to_numpy(), 0.3)
+    assert tuple(curve.at(0.3)[["users", "labels"]]) == expected[:2]
+
+
+LOGS = {
+    "one pair": (PAIR, ("strong", "weak"), 1500, 20, POPULATION),
+    "ties": (
+        er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson())),
+        4, 600, 25,
+        {
+            "attentiveness_alpha": 0.7, "attentiveness_beta": 0.9, "tie_strength": 0.5,
+            "skill": [1.2, 0.4, -0.4, -1.2], "casual_outcome": [0.4, 0.35, 0.25],
+        },
+    ),
+    "two kinds of users": (
+        er.BehaviorModel(attentiveness=er.Groups(), casual=er.CoinFlip()),
+        3, 500, 15,
+        {"attentiveness_weight": [0.45, 0.55], "skill": [1.0, 0.0, -1.0]},
+    ),
+    "nearly all attentive": (
+        er.BehaviorModel(casual=er.CoinFlip()),
+        3, 500, 20,
+        {"attentiveness_alpha": 8.0, "attentiveness_beta": 1.0, "skill": [1.0, 0.0, -1.0]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_the_recommended_cut_is_nearly_the_best_cut_of_its_ranking(name):
+    """In true effective labels, N times the squared mean of the true attentiveness, which the fit never sees."""
+    model, models, users, comparisons, parameters = LOGS[name]
+    truth = model.simulate(users, comparisons, models, seed=21, parameters=parameters)
+    fit = er.fit_em(model, truth.log)
+    frame = fit.attentiveness.merge(truth.attentiveness, on="user").sort_values("mean", ascending=False)
+    n, eta = frame["comparisons"].to_numpy(dtype=float), frame["attentiveness"].to_numpy()
+    true = np.cumsum(n * eta) ** 2 / np.cumsum(n)
+    advice = thresholds(fit).recommend()
+    got = true[advice.users - 1]
+    assert got >= 0.95 * true.max()
+    assert got >= 0.99 * true[-1]  # and not worse than no filter
