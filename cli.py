@@ -49,7 +49,7 @@ def main() -> None:
 @click.option("--models", default=4, show_default=True)
 @click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default with ties.")
 @click.option("--texts", is_flag=True, help="Add made-up prompts and responses.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def simulate(
     out: str,
     truth: str | None,
@@ -84,7 +84,7 @@ def simulate(
 @click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default chosen by the log.")
 @click.option("--method", type=click.Choice(["marginal", "label"]), default="marginal", show_default=True)
 @click.option("--objective", type=click.Choice(["map", "ml"]), default="map", show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @reading_options
 def fit(
     votes: tuple[str, ...],
@@ -167,7 +167,7 @@ def filter_(
     check_log_output(out)
     fitted = load_fit(folder)
     cut = threshold_of(level, fitted)
-    log = read_votes(votes, reading, fitted.columns)
+    log = read_votes(votes, reading, fitted.columns, fitted.outcomes)
     from .comparisons.filtering import filter_log
 
     with working("filtering"):
@@ -220,7 +220,7 @@ def export(
     check_output(out)
     fitted = load_fit(folder)
     cut = 0.0 if level is None else threshold_of(level, fitted)
-    log = read_votes(votes, reading, fitted.columns)
+    log = read_votes(votes, reading, fitted.columns, fitted.outcomes)
     from .comparisons.export import write_preferences
     from .comparisons.filtering import filter_log
 
@@ -237,7 +237,7 @@ def export(
 @click.option("--out", default="demo", show_default=True, metavar="FOLDER", help="Folder for everything it makes.")
 @click.option("--users", default=1000, show_default=True)
 @click.option("--comparisons", default=20, show_default=True, help="Comparisons a user gives.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def demo(out: str, users: int, comparisons: int, seed: int) -> None:
     """All of it on a simulated log, against the truth."""
     check_output(out)

@@ -66,7 +66,10 @@ def reading_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_votes(
-    votes: tuple[str, ...], reading: Mapping[str, Any], known: Mapping[str, str] | None = None
+    votes: tuple[str, ...],
+    reading: Mapping[str, Any],
+    known: Mapping[str, str] | None = None,
+    outcomes: Mapping[str, str] | str | None = None,
 ) -> ComparisonLog:
     """Read the log, with the columns that the fit remembers where the user names none and the log has them."""
     from .comparisons import read_comparisons
@@ -78,6 +81,8 @@ def read_votes(
         # A log that Earnest wrote has the standard names, whatever those of the log that was fitted.
         present = open_source(source).columns if known else {}
         columns = {name: column for name, column in (known or {}).items() if column in present} | reading["columns"]
+        if known and rest.get("outcomes") is None and all(column in present for column in known.values()):
+            rest["outcomes"] = outcomes
         log = read_comparisons(source, **columns, **rest)
         counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
     click.echo(f"read {log.source}: {counts}")

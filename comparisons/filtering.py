@@ -36,8 +36,11 @@ def filter_log(log: ComparisonLog, fit: Fitted, threshold: float, min_comparison
     if np.isnan(mean).any():
         user = scored["user"].to_numpy()[np.isnan(mean)][0]
         raise EarnestError(f"the attentiveness of user {user!r} is not a number; look at the fit's status")
-    votes = scored["comparisons"].to_numpy(dtype=np.float64)
-    enough = votes >= min_comparisons
+    # How well a user is known is a matter of all their votes; what is kept, of those in this log.
+    enough = scored["comparisons"].to_numpy(dtype=np.float64) >= min_comparisons
+    counted = log.query('SELECT "user" AS name, count(*) AS n FROM log GROUP BY 1')
+    in_log = dict(zip(counted["name"].to_pylist(), counted["n"].to_pylist(), strict=True))
+    votes = np.array([in_log.get(str(user), 0) for user in scored["user"]], dtype=np.float64)
     keep = (mean >= threshold) & enough
     if not keep.any():
         best = f"the highest mean is {mean[enough].max():.3f}" if enough.any() else "no user gave as many comparisons"

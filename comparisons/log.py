@@ -60,6 +60,14 @@ class ComparisonLog:
         return dict(self.recipe.columns)
 
     @property
+    def outcomes(self) -> dict[str, str] | str | None:
+        """How winners were read, where the user said it: see `read_comparisons`."""
+        given = self.recipe.outcomes
+        if given is None or isinstance(given, str):
+            return given
+        return {str(word): str(meaning) for word, meaning in given.items()}
+
+    @property
     def columns(self) -> list[str]:
         """Standard names that the log has, then the carried columns."""
         return [*self.recipe.values, *self.recipe.carried]

@@ -19,7 +19,7 @@ from ..models.namespace import NUMPY
 from .arrays import float64
 from .ascent import Ascent
 from .em import MarginalEM, starting_points
-from .label import LabelEM
+from .label import LabelEM, best_attentiveness
 from .merge import join
 from .results import Fit, Mode
 from .scoring import DRAWS, estimate
@@ -59,6 +59,8 @@ class _Settings:
             raise EarnestError("max_iterations and tolerance must be positive")
         if len(self.user_prior) != 2 or min(self.user_prior) < 1:
             raise EarnestError(f"user_prior={self.user_prior!r}: expected (a, b) of a Beta prior, both at least 1")
+        if self.seed < 0:
+            raise EarnestError(f"seed={self.seed!r}: expected a whole number, 0 or more")
         if not 0 < self.level < 1:
             raise EarnestError(f"level={self.level!r}: expected a probability between 0 and 1")
 
@@ -159,6 +161,7 @@ def _fit(
         fingerprint=log.fingerprint(),
         user_prior=settings.user_prior,
         seed=settings.seed,
+        outcomes=log.outcomes,
     )
     _say(settings, "users' intervals", 0, ascent.trace[-1] if ascent.trace else np.nan)
     fit = replace(fit, notes=(*fit.notes, *_boundary_notes(fit)))
@@ -174,13 +177,19 @@ def _fit_marginal(
     if final.status == "non_finite":
         covariance = np.full((final.free.size,) * 2, np.nan)
         return final, (final.free, covariance), (), ["the objective is not finite: some vote has probability 0"]
+    others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
+    runs = sorted([(final, groups[0][1]), *others], key=lambda run: -_height(run[0]))
+    if runs[0][0] is not final:
+        # A mode that lay behind has overtaken.
+        again = _continued(em, runs[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
+        runs[0] = (again, runs[0][1])
+    (final, starts), others = runs[0], runs[1:]
     final = replace(final, free=_canonical(model, work, final.free))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
     centre, curvature = em.laplace(final.free, curvature)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
-    others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
-    modes = _modes(model, work, final, groups[0][1], others)
+    modes = _modes(model, work, final, starts, others)
     if len(modes) > 1:
         notes.append(
             f"{len(modes)} modes found; the best is {modes[0].objective - modes[1].objective:.1f} nats above the next, "
@@ -204,6 +213,11 @@ def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: _
             runs.append((_continued(em, ascent, settings, stage, limit, _SCOUT_TOLERANCE), starts))
         groups = _merged(em.model, work, runs, reach)
     return groups
+
+
+def _height(ascent: Ascent) -> float:
+    """Objective at the end of an ascent; minus infinity if it failed."""
+    return ascent.trace[-1] if ascent.trace and ascent.status != "non_finite" else -np.inf
 
 
 def _continued(em: MarginalEM, ascent: Ascent, settings: _Settings, stage: str, limit: int, tolerance: float) -> Ascent:
@@ -236,8 +250,30 @@ def _fit_label(
     if size:
         notes.append("label EM gives no standard errors of the globals: it has one parameter for each user")
     best = replace(best, free=_canonical(model, work, best.free))
-    mode = Mode(best.trace[-1], _values(model, work, best.free), 1.0, float("nan"), len(finite))
-    return best, (best.free, np.full((size, size), np.nan)), (mode,), notes
+    modes = _label_modes(model, work, best, [ascent for ascent, _ in finite], settings.user_prior)
+    return best, (best.free, np.full((size, size), np.nan)), modes, notes
+
+
+def _label_modes(
+    model: BehaviorModel, work: Workload, best: Ascent, runs: list[Ascent], user_prior: tuple[float, float]
+) -> tuple[Mode, ...]:
+    """The different ends of label EM, by objective, best first."""
+
+    def means(free: np.ndarray) -> np.ndarray:
+        eta, _ = best_attentiveness(model, free, work.problem, user_prior)
+        return np.asarray(work.layout.patterns(eta)[work.pattern_of_user])
+
+    reference = means(best.free)
+    modes: list[Mode] = []
+    for run in sorted(runs, key=lambda run: -run.trace[-1]):
+        known = [k for k, mode in enumerate(modes) if mode.objective - run.trace[-1] < 1e-6 * (1 + abs(run.trace[-1]))]
+        if known:
+            modes[known[-1]] = replace(modes[known[-1]], starts=modes[known[-1]].starts + 1)
+            continue
+        eta = means(run.free)
+        correlation = _spearman(reference, eta) if modes else 1.0
+        modes.append(Mode(run.trace[-1], _values(model, work, run.free), correlation, float(eta.mean()), 1))
+    return tuple(modes)
 
 
 def _values(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[str, np.ndarray]:
@@ -315,7 +351,10 @@ def _covariance(table: Any, curvature: np.ndarray) -> tuple[np.ndarray, list[str
     covariance[loaded, :] = np.nan
     covariance[:, loaded] = np.nan
     names = [name for name, where in table.slices.items() if loaded[where].any()]
-    note = f"the data leave {int(flat.sum())} direction(s) flat: no standard errors for {', '.join(names)}"
+    note = (
+        f"the data leave {int(flat.sum())} direction(s) flat: no standard errors for {', '.join(names)}, and users' "
+        "intervals leave their uncertainty out"
+    )
     return covariance, [note]
 
 

@@ -88,10 +88,12 @@ def _label_step(
     def one(group: Sparse, at: Any) -> tuple[Any, Any, Any]:
         used = group.multiplicity > 0
         value = jnp.sum(jnp.where(used, group.multiplicity * _log_lik(at, group, p, c, user_prior), 0.0))
-        pw, _, m = _entries(at, group, p, c)
+        # First the users, then, with their new attentiveness, the globals: each raises the objective on its own.
+        updated = _update(at, group, p, c, user_prior)
+        pw, _, m = _entries(updated, group, p, c)
         count = group.multiplicity[group.owner][:, None] * group.count
-        attended = jnp.zeros(n_cells).at[group.cell].add(count * at[group.owner][:, None] * pw / m)
-        return value, attended, _update(at, group, p, c, user_prior)
+        attended = jnp.zeros(n_cells).at[group.cell].add(count * updated[group.owner][:, None] * pw / m)
+        return value, attended, updated
 
     objective, attended, updated = over_chunks(one, problem.group, eta)
     objective, attended = objective.sum(), attended.sum(0)

@@ -144,7 +144,9 @@ def _marginal_parts(model: BehaviorModel, free: Any, problem: Problem, nodes: No
         eta = jnp.exp(log_a)
         attended, m = sparse_bracket(group, eta, jnp.exp(log_rest), p, c)
         at_row, eta_row = weights[group.owner][:, None, :], jnp.broadcast_to(eta, weights.shape)[group.owner]
-        responsibility = jnp.sum(at_row * attended / m, axis=2)
+        # A vote that is not in the posterior bears on itself like one that is.
+        outside = jnp.sum(at_row * attended, axis=2) / jnp.sum(at_row * m, axis=2)
+        responsibility = jnp.where(group.count > 0, jnp.sum(at_row * attended / m, axis=2), outside)
         left_out = jnp.sum(at_row / m * eta_row[:, None, :], axis=2) / jnp.sum(at_row / m, axis=2)
         mean = jnp.broadcast_to(jnp.sum(weights * eta, axis=1)[group.owner][:, None], left_out.shape)
         return mean, responsibility, jnp.where(group.count > 0, left_out, mean)
@@ -168,7 +170,10 @@ def _label_parts(model: BehaviorModel, free: Any, problem: Problem, prior: tuple
             return jnp.where(rank == j, fixed_point(dropped, p, c, prior)[group.owner][:, None], 0.0)
 
         weight = jax.lax.fori_loop(
-            0, jnp.max(rank) + 1, lambda j, total: total + without(j), jnp.zeros(group.count.shape)
+            0,
+            jnp.max(jnp.where(group.count > 0, rank, -1)) + 1,
+            lambda j, total: total + without(j),
+            jnp.zeros(group.count.shape),
         )
         eta = full[group.owner][:, None]
         attended = eta * p[group.cell]

@@ -40,8 +40,10 @@ _DROP = 40.0
 # Spacing at the mode in units of the half-width, and the widest spacing that the poles at |Im x| = pi allow.
 _SHARPNESS, _WIDEST = 2.9, 4.0
 _SHARED_SCALE = 2.0
-_SCAN = np.sinh(np.linspace(-1.0, 1.0, 33) * np.arcsinh(1600.0)) / 2.0
-_FINE_SCAN = np.sinh(np.linspace(-1.0, 1.0, 129) * np.arcsinh(800.0))
+# Log-odds of up to ten million: a population with alpha = 6e-6 (the end of the free scale's box) reaches that far.
+_FARTHEST = 1e7
+_SCAN = np.sinh(np.linspace(-1.0, 1.0, 57) * np.arcsinh(2 * _FARTHEST)) / 2.0
+_FINE_SCAN = np.sinh(np.linspace(-1.0, 1.0, 257) * np.arcsinh(_FARTHEST))
 
 
 @jax.tree_util.register_dataclass
@@ -147,7 +149,7 @@ def _zoom(log_density: Callable[[Any], Any], scan: Any) -> Any:
 
 def _falls(log_density: Callable[[Any], Any], mode: Any) -> Any:
     """Distances to the left and right of the mode at which the log-density has fallen by `_DROP`. (pattern, 2)."""
-    size = 13
+    size = 19
     distance = 1e-4 * 4.0 ** np.arange(size)
     density = log_density(mode + jnp.asarray(np.concatenate([[0.0], -distance, distance])))
     peak = density[:, :1]

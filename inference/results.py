@@ -70,6 +70,7 @@ class Fit:
         fingerprint: hash of the log; after updates those of all logs, joined by `+`.
         user_prior: Beta prior of each user in label EM.
         seed: of the draws behind the intervals.
+        outcomes: how the log's winners were read, where the user said it (see `read_comparisons`).
     """
 
     model: BehaviorModel
@@ -91,6 +92,7 @@ class Fit:
     fingerprint: str = ""
     user_prior: tuple[float, float] = (1.0, 1.0)
     seed: int = 0
+    outcomes: dict[str, str] | str | None = None
 
     def __repr__(self) -> str:
         return (

@@ -1,17 +1,18 @@
 """A fit on disk: a folder that anyone can read, written whole or not at all.
 
-    fit.toml                    format, declaration, parameters, status, notes, and the name of the arrays' file
-    arrays-<digest>.npz         users, counts, estimates on the free scale, trace
-    attentiveness.csv           the users' table, for people and other programs
+    fit.toml                        format, declaration, parameters, status, notes, and the names of the other files
+    arrays-<digest>.npz             users, counts, estimates on the free scale, trace
+    attentiveness-<digest>.csv      the users' table, for people and other programs (a copy; it is not read back)
 
-`fit.toml` names the arrays by their digest and is replaced last, in one rename: a reader sees the old fit or the new
-one, never a mixture. `attentiveness.csv` is a copy for convenience and is not read back.
+`fit.toml` names the others by their digest and is replaced last, in one rename: a reader sees the old fit or the new
+one, never a mixture.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,9 @@ from .results import Fit, Mode
 __all__ = ["FORMAT", "load", "save"]
 
 FORMAT = 1
+_CONTENT = re.compile(r"arrays-[0-9a-f]{16}\.npz|attentiveness-[0-9a-f]{16}\.csv")
+# A fit's files, and temporaries of a run that was killed while writing them.
+_OURS = re.compile(r"\.?(fit\.toml|" + _CONTENT.pattern + r")(\..*)?")
 _USER_COLUMNS = ("comparisons", "mean", "sd", "lower", "upper")
 
 
@@ -43,20 +47,22 @@ def save(fit: Fit, folder: str | Path) -> None:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise EarnestError(f"{folder}: a fit is saved as a folder, but this is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not _looks_like_a_fit(folder):
-        raise EarnestError(f"{folder}: the folder is not empty and holds no fit; choose another or empty it")
+    if folder.is_dir():
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name))
+        if foreign:
+            raise EarnestError(f"{folder}: holds {foreign[0]!r}, which is not part of a fit; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    payload = _arrays(fit)
-    name = f"arrays-{hashlib.sha256(payload).hexdigest()[:16]}.npz"
-    with atomic_file(folder / name) as temporary:
-        Path(temporary).write_bytes(payload)
-    manifest = tomli_w.dumps(_manifest(fit, name))
+    payload, users = _arrays(fit), fit.attentiveness.to_csv(index=False).encode()
+    digest = hashlib.sha256(payload).hexdigest()[:16]
+    names = {f"arrays-{digest}.npz": payload, f"attentiveness-{digest}.csv": users}
+    for name, content in names.items():
+        with atomic_file(folder / name) as temporary:
+            Path(temporary).write_bytes(content)
+    manifest = tomli_w.dumps(_manifest(fit, *names))
     with atomic_file(folder / "fit.toml") as temporary:
         Path(temporary).write_text(manifest, encoding="utf-8")
-    with atomic_file(folder / "attentiveness.csv") as temporary:
-        fit.attentiveness.to_csv(temporary, index=False)
-    for old in folder.glob("arrays-*.npz"):
-        if old.name != name:
+    for old in folder.iterdir():
+        if _CONTENT.fullmatch(old.name) and old.name not in names:
             old.unlink(missing_ok=True)
 
 
@@ -86,14 +92,16 @@ def load(folder: str | Path) -> Fit:
         raise EarnestError(f"{arrays_path}: damaged (its content does not match its name); fit again")
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         try:
-            return _assemble(manifest, dict(arrays))
+            fit = _assemble(manifest, dict(arrays))
+            if fit.free.shape != (fit.table.size,) or fit.covariance.shape != (fit.table.size,) * 2:
+                raise EarnestError("its declaration does not fit its arrays (was it edited?); fit again")
+            return fit
         except KeyError as error:
             raise EarnestError(f"{path}: incomplete, {error} is missing; fit again") from None
-
-
-def _looks_like_a_fit(folder: Path) -> bool:
-    allowed = ("fit.toml", "attentiveness.csv", "arrays-", ".")
-    return all(entry.name.startswith(allowed) for entry in folder.iterdir())
+        except EarnestError as error:
+            raise EarnestError(f"{path}: {error}") from None
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
+            raise EarnestError(f"{path}: damaged: {error}; fit again") from None
 
 
 def _arrays(fit: Fit) -> bytes:
@@ -119,11 +127,12 @@ def _arrays(fit: Fit) -> bytes:
     return buffer.getvalue()
 
 
-def _manifest(fit: Fit, arrays: str) -> dict[str, Any]:
+def _manifest(fit: Fit, arrays: str, users: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "earnest": _own_version(),
         "arrays": arrays,
+        "users": users,
         "method": fit.method,
         "objective": fit.objective,
         "status": fit.status,
@@ -138,6 +147,7 @@ def _manifest(fit: Fit, arrays: str) -> dict[str, Any]:
         "ties": fit.schema.ties,
         "categories": list(fit.schema.categories),
         "columns": dict(fit.columns),
+        **({} if fit.outcomes is None else {"outcomes": fit.outcomes}),
         "parameters": {name: _plain(value) for name, value in fit.parameters.items()},
         "standard_errors": {name: _plain(value) for name, value in fit.standard_errors.items()},
         "modes": [
@@ -203,4 +213,5 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
         fingerprint=manifest["fingerprint"],
         user_prior=(float(manifest["user_prior"][0]), float(manifest["user_prior"][1])),
         seed=int(manifest["seed"]),
+        outcomes=manifest.get("outcomes"),
     )

@@ -28,6 +28,8 @@ class _WithTies(Preference):
     def __post_init__(self) -> None:
         if getattr(self, "ties", None) is not None:
             check_setting(self, "ties", TieRule, "Davidson(), RaoKupper() or None")
+        if isinstance(getattr(self, "ties", None), NoTies):
+            raise EarnestError(f"{type(self).__name__}(ties=NoTies()): for a model without ties give ties=None")
 
     def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         """log(strength of model_a / strength of model_b), (cell,)."""

@@ -62,7 +62,8 @@ def simulate(
         comparisons_per_user: one number, or one a user (a user with 0 does not occur in the log).
         models: number of models or their names. Every comparison shows two different ones, uniformly chosen.
         seed: of all randomness.
-        parameters: true values; those not given are drawn from their priors.
+        parameters: true values; those not given are drawn from their priors. Values by model are given in the order of
+            `models`, and come back in alphabetical order, like every result.
         texts: add `prompt`, `response_a` and `response_b` with placeholder texts.
 
     Raises:
@@ -77,9 +78,11 @@ def simulate(
         raise EarnestError(
             f"the model looks at the columns {', '.join(model.context)}, which the simulator does not know how to draw"
         )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise EarnestError(f"seed={seed!r}: expected a whole number, 0 or more")
     rng = np.random.default_rng(seed)
     schema = _schema(models, model.preference.allows_ties)
-    values = _values(model, schema, parameters, rng)
+    values = _values(model, schema, parameters, rng, None if isinstance(models, int) else list(models))
     per_user = _per_user(users, comparisons_per_user)
     names = np.array([f"user_{i + 1:0{len(str(users))}d}" for i in range(users)])
     eta = np.asarray(model.attentiveness.sample(rng, values, users), dtype=float)
@@ -123,7 +126,11 @@ def _schema(models: int | Sequence[str], ties: bool) -> Schema:
 
 
 def _values(
-    model: BehaviorModel, schema: Schema, given: Mapping[str, Any] | None, rng: np.random.Generator
+    model: BehaviorModel,
+    schema: Schema,
+    given: Mapping[str, Any] | None,
+    rng: np.random.Generator,
+    names: list[str] | None,
 ) -> dict[str, np.ndarray]:
     table = model.table(schema)
     values = table.sample_prior(rng)
@@ -132,6 +139,12 @@ def _values(
         raise EarnestError(f"the model has no parameter {unknown[0]!r}; it has: {', '.join(values) or 'none'}")
     values.update({name: np.asarray(value, dtype=float) for name, value in (given or {}).items()})
     table.pack(values)  # checks shapes and supports
+    if names is not None:
+        # Values were given in the caller's order of the models; the schema's is alphabetical.
+        order = [names.index(name) for name in schema.models]
+        for parameter in table.parameters:
+            if parameter.name in (given or {}) and "model" in parameter.dims:
+                values[parameter.name] = np.take(values[parameter.name], order, axis=parameter.dims.index("model"))
     return values
 
 

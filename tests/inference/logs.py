@@ -25,7 +25,7 @@ def frame_of(log):
 def votes_of(log, **model):
     """The oracle's votes; users and models numbered by name."""
     frame = frame_of(log)
-    users, user = np.unique(frame["user"].to_numpy(str), return_inverse=True)
+    _, user = np.unique(frame["user"].to_numpy(str), return_inverse=True)
     names = np.unique(frame[["model_a", "model_b"]].to_numpy(str))
     a, b = (np.searchsorted(names, frame[column].to_numpy(str)) for column in ("model_a", "model_b"))
     outcome = np.array([OUTCOMES.index(w) for w in frame["winner"]])

@@ -32,7 +32,9 @@ def test_outcomes_sum_to_one_and_match_the_oracle(name, seed):
     careless, _ = table(model.casual, values, model.preference.allows_ties)
     np.testing.assert_allclose(preference.sum(1), 1.0, atol=1e-12)
     np.testing.assert_allclose(careless.sum(1), 1.0, atol=1e-12)
-    for row, (a, b) in enumerate(zip(cells.model_a[:: preference.shape[1]], cells.model_b[:: preference.shape[1]])):
+    for row, (a, b) in enumerate(
+        zip(cells.model_a[:: preference.shape[1]], cells.model_b[:: preference.shape[1]], strict=True)
+    ):
         expected = _oracles["preference_probabilities"](kind, rule, values, a, b, PAIRS, order=(1, 0, 2), mu=0.7)
         np.testing.assert_allclose(preference[row], expected, rtol=1e-10, atol=1e-14)
         expected = _oracles["casual_probabilities"](casual, values, preference.shape[1])
