@@ -50,7 +50,7 @@ def save(fit: Fit, folder: str | Path) -> None:
     if folder.is_dir():
         foreign = sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name))
         if foreign:
-            raise EarnestError(f"{folder}: holds {foreign[0]!r}, which is not part of a fit; choose another folder")
+            raise EarnestError(f"{folder}: not empty, and {foreign[0]!r} is not part of a fit; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     payload, users = _arrays(fit), fit.attentiveness.to_csv(index=False).encode()
     digest = hashlib.sha256(payload).hexdigest()[:16]

@@ -12,7 +12,7 @@ import tomli_w
 
 from ..comparisons.errors import EarnestError
 from . import priors
-from .component import Component
+from .component import Attentiveness, Casual, Component, Preference
 from .priors import Prior
 from .ties import TieRule
 
@@ -73,7 +73,7 @@ def component_from_table(table: Any, where: str) -> Component:
 
 def _is_concrete(cls: type[Component]) -> bool:
     """Whether a class is a component of its own and not a base of others."""
-    return not cls.__name__.startswith("_") and "__dataclass_params__" in vars(cls) and cls is not TieRule
+    return not cls.__name__.startswith("_") and cls not in (Component, Attentiveness, Preference, Casual, TieRule)
 
 
 def dump(tables: Mapping[str, Any]) -> str:
