@@ -198,8 +198,8 @@ class MarginalEM:
             curvature = self.hessian(free)
         return replace(ascent, free=free, trace=trace, status=status), curvature
 
-    def laplace(self, free: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and Hessian of the normal approximation on the free scale, from the estimate and its Hessian.
+    def free_scale_mode(self, free: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+        """Centre of the normal approximation on the free scale, from the estimate and the Hessian there, (size,).
 
         Under "map" the estimate is the mode on the constrained scale, which is not the mode on the free scale: where
         the data say little, a normal approximation put there is off by half a standard error. One Newton step with the
@@ -207,12 +207,11 @@ class MarginalEM:
         there is no density to transform.
         """
         if not self.prior or free.size == 0 or not np.all(np.isfinite(curvature)):
-            return free, curvature
+            return free
         slope, bend = (np.asarray(part) for part in _log_jacobian(self.table, free))
-        total = curvature + bend
-        if np.linalg.eigvalsh(-total).min() <= 0:
-            return free, curvature
-        return free + _uphill(slope, total), total
+        if np.linalg.eigvalsh(-(curvature + bend)).min() <= 0:
+            return free
+        return np.asarray(free + _uphill(slope, curvature + bend))
 
     def hessian(self, free: np.ndarray) -> np.ndarray:
         """Hessian of the marginal objective at a point, (size, size)."""

@@ -187,7 +187,7 @@ def _fit_marginal(
     final = replace(final, free=_canonical(model, work, final.free))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
-    centre, curvature = em.laplace(final.free, curvature)
+    centre = em.free_scale_mode(final.free, curvature)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
     modes = _modes(model, work, final, starts, others)
     if len(modes) > 1:

@@ -56,8 +56,8 @@ class Fit:
         method: "marginal" or "label".
         objective: "map" or "ml".
         free: estimates on the free scale, (size,).
-        centre: centre of the normal approximation on the free scale, (size,); see `MarginalEM.laplace`.
-        covariance: of the free parameters, inverse observed information there, (size, size); NaN where unknown.
+        centre: centre of the intervals on the free scale, (size,); see `MarginalEM.free_scale_mode`.
+        covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
         attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
             given the estimated globals; the interval also carries the globals' uncertainty.
         objective_trace: objective after each accepted iteration, nats.
@@ -144,7 +144,7 @@ class Fit:
         out = {}
         for p in self.table.parameters:
             where = self.table.slices[p.name]
-            jacobian = _jacobian(p.support, self.centre[where], self.table.shape(p))
+            jacobian = _jacobian(p.support, self.free[where], self.table.shape(p))
             variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance[where, where], jacobian)
             errors = np.sqrt(np.where(variance >= 0, variance, np.nan)).reshape(self.table.shape(p))
             out[p.name] = np.where(self.parameter_status[p.name] == "boundary", np.nan, errors)
