@@ -37,7 +37,9 @@ COMBINATIONS = {
     "skill-rao_kupper-position-groups": (
         er.Groups((0.0, 1.0)), er.BradleyTerry(ties=er.RaoKupper()), er.PositionBias(), (0.0, 1.0),
     ),
-    "known-none-coin-free": (er.Groups(2), er.KnownAdvantage(0.7, stronger=("b", "a", "c")), er.CoinFlip(), (0.15, 0.8)),
+    "known-none-coin-free": (
+        er.Groups(2), er.KnownAdvantage(0.7, stronger=("b", "a", "c")), er.CoinFlip(), (0.15, 0.8),
+    ),
 }  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def values_for(model, schema):
 
 
 def brute_force(kind, rule, casual, levels, values):
-    """{outcomes of both users: (probability, mean of user 0, mean of user 1, second moments)} by summing over z."""
+    """{(user, outcomes): E[eta^k L], k = 0, 1, 2}, summed over which comparisons were attended."""
     n = 2 if rule == "none" else 3
     table = {}
     for user, shown in SHOWN.items():

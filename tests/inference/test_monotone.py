@@ -175,7 +175,7 @@ def test_label_em_on_degenerate_and_random_logs(combination, objective):
     logs = list(degenerate_logs(np.random.default_rng(3), ties).values())
     logs += [random_log(np.random.default_rng(seed), NAMES[2], ties) for seed in range(6)]
     # Twelve users with a vote each: on these a careless mixture of Newton and EM steps goes down.
-    logs.append(votes(np.random.default_rng(3), 12, 1, NAMES[2], ties))
+    logs += [votes(np.random.default_rng(seed), 12, 1, NAMES[2], ties) for seed in range(6)]
     for rows in logs:
         check(model, rows, method="label", objective=objective, max_iterations=500)
 

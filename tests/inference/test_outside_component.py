@@ -1,6 +1,6 @@
 """A casual component defined here, outside the package, in 15 lines: everything works with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import earnest as er
 class LongerName(er.Casual):
     """Careless users pick the model with the longer name, with probability `longer_name` (a tie never)."""
 
-    prior: er.priors.Beta = er.priors.Beta(8.0, 2.0)
+    prior: er.priors.Prior = field(default_factory=lambda: er.priors.Beta(8.0, 2.0))
 
     def parameters(self, schema):
         return (er.Parameter("longer_name", self.prior),)

@@ -2,6 +2,7 @@
 
 import runpy
 import shutil
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def test_nothing_foreign_is_overwritten(fits, tmp_path):
     folder = tmp_path / "thesis"
     folder.mkdir()
     (folder / "chapter.tex").write_text("precious")
-    with pytest.raises(er.EarnestError, match="thesis.*not empty"):
+    with pytest.raises(er.EarnestError, match="thesis.*chapter.tex"):
         fit.save(folder)
     assert [path.name for path in folder.iterdir()] == ["chapter.tex"]
     path = tmp_path / "file"
@@ -153,7 +154,7 @@ def test_nothing_foreign_is_overwritten(fits, tmp_path):
     assert path.read_text() == "precious"
     fit.save(tmp_path / "new" / "deep")
     shutil.copy(tmp_path / "file", tmp_path / "new" / "deep" / "notes.txt")
-    with pytest.raises(er.EarnestError, match="not empty"):
+    with pytest.raises(er.EarnestError, match="notes.txt"):
         fit.save(tmp_path / "new" / "deep")
 
 
@@ -161,8 +162,6 @@ def test_arrays_of_somebody_else_survive(fits, tmp_path):
     folder = tmp_path / "fit"
     folder.mkdir()
     (folder / "arrays-of-mine.npz").write_bytes(b"precious")
-    try:
+    with suppress(er.EarnestError):
         fits["marginal"].save(folder)
-    except er.EarnestError:
-        pass
     assert (folder / "arrays-of-mine.npz").read_bytes() == b"precious"

@@ -48,8 +48,14 @@ def test_what_is_left_out_is_the_default():
 
 
 BAD = {
-    "unknown component": ('[preference]\ncomponent = "BradleyTery"', r"\[preference\].*BradleyTery.*did you mean 'BradleyTerry'"),
-    "unknown setting": ('[preference]\ncomponent = "BradleyTerry"\ntie = 3', r"\[preference\].*'tie'.*did you mean 'ties'"),
+    "unknown component": (
+        '[preference]\ncomponent = "BradleyTery"',
+        r"\[preference\].*BradleyTery.*did you mean 'BradleyTerry'",
+    ),
+    "unknown setting": (
+        '[preference]\ncomponent = "BradleyTerry"\ntie = 3',
+        r"\[preference\].*'tie'.*did you mean 'ties'",
+    ),
     "unknown distribution": (
         '[preference]\ncomponent = "BradleyTerry"\nprior = { distribution = "Cauchy" }',
         r"\[preference.prior\].*'Cauchy'.*ZeroSumNormal",
@@ -67,18 +73,22 @@ BAD = {
     "no component": ("[preference]\nmu = 0.7", r"\[preference\].*component"),
     "wrong role": ('[casual]\ncomponent = "BradleyTerry"', r"casual.*expected a Casual.*BradleyTerry"),
     "impossible value": ('[preference]\ncomponent = "KnownAdvantage"\nmu = 0.4', r"\[preference\].*mu=0.4"),
-    "impossible level": ('[attentiveness]\ncomponent = "Groups"\nlevels = [0.0, 2.0]', r"\[attentiveness\].*2.0.*\[0, 1\]"),
+    "impossible level": (
+        '[attentiveness]\ncomponent = "Groups"\nlevels = [0.0, 2.0]',
+        r"\[attentiveness\].*2.0.*\[0, 1\]",
+    ),
     "word for a number": ('[preference]\ncomponent = "KnownAdvantage"\nmu = "high"', r"\[preference\].*high"),
     "level without a list": ('[attentiveness]\ncomponent = "Groups"\nlevels = 0.5', r"\[attentiveness\].*0.5"),
     "ties that are no rule": ('[preference]\ncomponent = "BradleyTerry"\nties = 3', r"\[preference\].*ties"),
     "another component as a tie rule": (
-        '[preference]\ncomponent = "BradleyTerry"\nties = { component = "CoinFlip" }', r"\[preference\].*ties.*CoinFlip",
+        '[preference]\ncomponent = "BradleyTerry"\nties = { component = "CoinFlip" }',
+        r"\[preference\].*ties.*CoinFlip",
     ),
     "number for a prior": ('[attentiveness]\ncomponent = "Beta"\nalpha_prior = 1.0', r"\[attentiveness\].*alpha_prior"),
     "a base class": ('[attentiveness]\ncomponent = "Attentiveness"', r"\[attentiveness\].*Attentiveness"),
     "newer format": ("format = 2", "format 2"),
     "not TOML": ("preference: BradleyTerry", "not valid TOML"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -94,7 +94,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("prior", "value", "expected"), CASES, ids=[type(c[0]).__name__ + str(i) for i, c in enumerate(CASES)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("prior", "value", "expected"), CASES, ids=[f"{type(c[0]).__name__}-{i}" for i, c in enumerate(CASES)]
+)
 def test_log_densities_are_those_of_scipy(prior, value, expected):
     value = np.array(value)
     assert float(prior.log_prob(NUMPY, value)) == pytest.approx(float(expected(value)), abs=1e-12)

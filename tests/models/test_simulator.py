@@ -90,7 +90,7 @@ def test_a_beta_population_is_a_beta_distribution():
         drawn = er.Beta().sample(rng, {"attentiveness_alpha": alpha, "attentiveness_beta": beta}, 20_000)
         assert stats.kstest(drawn, stats.beta(alpha, beta).cdf).pvalue > 1e-3
         assert stats.kstest(drawn, stats.beta(alpha * 1.2, beta).cdf).pvalue < 1e-3  # negative control
-        assert 0 <= drawn.min()
+        assert drawn.min() >= 0
         assert drawn.max() <= 1
 
 
