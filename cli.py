@@ -235,8 +235,8 @@ def export(
 
 @main.command()
 @click.option("--out", default="demo", show_default=True, metavar="FOLDER", help="Folder for everything it makes.")
-@click.option("--users", default=1000, show_default=True)
-@click.option("--comparisons", default=20, show_default=True, help="Comparisons a user gives.")
+@click.option("--users", default=1000, show_default=True, type=click.IntRange(20))
+@click.option("--comparisons", default=20, show_default=True, type=click.IntRange(4), help="Comparisons a user gives.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def demo(out: str, users: int, comparisons: int, seed: int) -> None:
     """All of it on a simulated log, against the truth."""

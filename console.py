@@ -45,17 +45,24 @@ class Verbs(click.Group):
         except KeyboardInterrupt:
             click.echo("earnest: interrupted; outputs are as they were before", err=True)
             ctx.exit(_INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
             place = f"{error.filename}: " if error.filename else ""
             raise Failure(f"{place}{error.strerror or error}") from error
-        except ValueError as error:
+        except Exception as error:
             from .comparisons.errors import EarnestError  # here, since it comes with DuckDB: `--help` answers at once
 
-            if not isinstance(error, EarnestError):
+            if isinstance(error, EarnestError):
+                raise Failure(str(error)) from error
+            if "EARNEST_TRACEBACK" in os.environ:
                 raise
-            raise Failure(str(error)) from error
+            raise Failure(
+                f"an error of Earnest's own, {type(error).__name__}: {error} (outputs are as they were; "
+                "EARNEST_TRACEBACK=1 shows where it happened)"
+            ) from error
 
 
 def keep_compiled_programs() -> None:

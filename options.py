@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,16 +78,53 @@ def read_votes(
     source = votes[0] if len(votes) == 1 else list(votes)
     rest = {name: value for name, value in reading.items() if name != "columns"}
     with working("reading votes"):
-        # A log that Earnest wrote has the standard names, whatever those of the log that was fitted.
-        present = open_source(source).columns if known else {}
-        columns = {name: column for name, column in (known or {}).items() if column in present} | reading["columns"]
-        if known and rest.get("outcomes") is None and all(column in present for column in known.values()):
-            rest["outcomes"] = outcomes
+        columns = dict(reading["columns"])
+        if known and not columns:
+            columns = _remembered(known, open_source(source).columns)
+            rest["outcomes"] = rest.get("outcomes") or _remembered_words(outcomes)
         log = read_comparisons(source, **columns, **rest)
         counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
     click.echo(f"read {log.source}: {counts}")
     say_notes(log.notes)
     return log
+
+
+_REQUIRED = ("user", "model_a", "model_b", "winner")
+
+
+def _remembered(known: Mapping[str, str], present: Iterable[str]) -> dict[str, str]:
+    """The columns of the log that was fitted, if this file has them; else none: a log that Earnest wrote has its names.
+
+    Raises:
+        Failure: the fit's log used a standard name for something else, so that the two cannot be told apart.
+    """
+    there = set(present)
+    required = {name: known[name] for name in _REQUIRED if name in known}
+    if not all(column in there for column in required.values()):
+        return {}
+    crossed = [(name, column) for name, column in required.items() if column != name and column in _REQUIRED]
+    if crossed:
+        name, column = crossed[0]
+        raise Failure(
+            f"the fit's log had its {name} in the column {column!r}; say whether this file has, too: name the columns "
+            f"(--user, --model-a, --model-b, --winner)"
+        )
+    return {name: column for name, column in known.items() if column in there}
+
+
+def _remembered_words(outcomes: Mapping[str, str] | str | None) -> dict[str, str] | str | None:
+    """What the winner's words mean: as for the fit's log, and as in a log that Earnest wrote.
+
+    Raises:
+        Failure: a standard word meant something else in the fit's log.
+    """
+    if outcomes is None or isinstance(outcomes, str):
+        return outcomes
+    standard = {word: word for word in ("model_a", "model_b", "tie")}
+    for word in standard:
+        if outcomes.get(word, word) != word:
+            raise Failure(f"in the fit's log the word {word!r} meant {outcomes[word]!r}; give --outcome for this file")
+    return {**standard, **outcomes}
 
 
 def default_model(log: ComparisonLog) -> BehaviorModel:

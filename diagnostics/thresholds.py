@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["Recommendation", "ThresholdCurve", "thresholds"]
 
 
+_LABEL_CAVEAT = (
+    "Label EM's estimates are no posterior means: with few votes a user they lie too near to 0 and 1, and precision "
+    "and effective labels are overstated."
+)
+
+
 @dataclass(frozen=True)
 class Recommendation:
     """A threshold and what it does.
@@ -60,6 +66,7 @@ class ThresholdCurve:
         soft_weights_leave_one_out: effective labels with weights m_(u,-n), which do not look at their own label.
         labels: number of labels.
         users: number of users.
+        caveat: what to bear in mind, a sentence, or "".
     """
 
     table: pd.DataFrame
@@ -68,6 +75,7 @@ class ThresholdCurve:
     soft_weights_leave_one_out: float
     labels: int
     users: int
+    caveat: str = ""
 
     def at(self, threshold: float) -> pd.Series:
         """The row of the cut that this threshold makes.
@@ -105,7 +113,7 @@ class ThresholdCurve:
             float(row["precision"]),
             float(row["effective_labels"]),
             gain,
-            self._reason(row, gain),
+            f"{self._reason(row, gain)} {self.caveat}".strip(),
         )
 
     def _reason(self, row: pd.Series, gain: float) -> str:
@@ -159,6 +167,7 @@ def thresholds(fit: Fit, log: ComparisonLog | None = None) -> ThresholdCurve:
         soft_weights_leave_one_out=fit.leave_one_out_information(log),
         labels=round(float(n.sum())),
         users=len(m),
+        caveat=_LABEL_CAVEAT if fit.method == "label" else "",
     )
 
 

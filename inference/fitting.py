@@ -55,9 +55,18 @@ class _Settings:
             raise EarnestError(f"method={self.method!r}: expected 'marginal' or 'label'")
         if self.objective not in ("map", "ml"):
             raise EarnestError(f"objective={self.objective!r}: expected 'map' (with priors) or 'ml' (without)")
+        for name in ("max_iterations", "tolerance", "level", "seed"):
+            value = getattr(self, name)
+            whole = name in ("max_iterations", "seed")
+            kinds = (int, np.integer) if whole else (int, float, np.number)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise EarnestError(f"{name}={value!r}: expected a {'whole ' if whole else ''}number")
         if self.max_iterations < 1 or not self.tolerance > 0:
             raise EarnestError("max_iterations and tolerance must be positive")
-        if len(self.user_prior) != 2 or min(self.user_prior) < 1:
+        pair = self.user_prior
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(v, int | float) for v in pair):
+            raise EarnestError(f"user_prior={pair!r}: expected (a, b) of a Beta prior, both at least 1")
+        if min(pair) < 1:
             raise EarnestError(f"user_prior={self.user_prior!r}: expected (a, b) of a Beta prior, both at least 1")
         if self.seed < 0:
             raise EarnestError(f"seed={self.seed!r}: expected a whole number, 0 or more")
@@ -91,7 +100,8 @@ def fit_em(
             attentiveness is a free parameter, as in arXiv 2510.13830).
         objective: "map" adds the log prior on the constrained scale; "ml" leaves it out.
         max_iterations: accepted iterations at most, after the restarts.
-        tolerance: largest move of a free parameter at which the ascent ends.
+        tolerance: largest move of a free parameter at which label EM ends. Marginal EM ends at 1e-5 at the earliest:
+            Newton steps on the marginal objective finish it to rounding.
         accelerate: use Anderson acceleration (marginal EM).
         restarts: start from every combination of the components' starting values. False: from the first only.
         start: starting values {name: value} instead (the others as in the first start).
@@ -109,7 +119,10 @@ def fit_em(
 
     Reference: model.md, section 5; Dempster, Laird and Rubin (1977), JRSS B 39.
     """
-    settings = _Settings(method, objective, max_iterations, tolerance, accelerate, user_prior, level, seed, progress)
+    if not isinstance(model, BehaviorModel):
+        raise EarnestError(f"fit_em(model=...): expected a BehaviorModel, got {model!r}")
+    pair = tuple(user_prior) if isinstance(user_prior, list) else user_prior
+    settings = _Settings(method, objective, max_iterations, tolerance, accelerate, pair, level, seed, progress)
     if not isinstance(log, ComparisonLog):
         raise EarnestError(f"fit_em(log=...): expected a log from read_comparisons, got {type(log).__name__}")
     counts = model.count(log)

@@ -59,7 +59,8 @@ class Fit:
         centre: centre of the intervals on the free scale, (size,); see `MarginalEM.free_scale_mode`.
         covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
         attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
-            given the estimated globals; the interval also carries the globals' uncertainty.
+            given the estimated globals; the interval also carries the globals' uncertainty. In label EM `mean` is the
+            estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1.
         objective_trace: objective after each accepted iteration, nats.
         status: "converged", "iteration_limit", "non_finite" or "objective_decreased".
         iterations: accepted iterations.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +120,10 @@ def carried_intervals(
     for point in points:
         nodes = nodes_at(model, point, work.problem)
         drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, _STRATA)[2]))
-    return np.asarray(np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1).T)
+    # A finite population has no attentiveness between its levels.
+    finite = isinstance(model.attentiveness.latents(work.problem.cells.schema), Finite)
+    method: Literal["inverted_cdf", "linear"] = "inverted_cdf" if finite else "linear"
+    return np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1, method=method).T
 
 
 @partial(jax.jit, static_argnames=("model", "levels"))

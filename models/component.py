@@ -52,9 +52,10 @@ class CellView:
     @classmethod
     def of(cls, cells: Cells, schema: Schema | None = None) -> CellView:
         """View NumPy cells; `schema` replaces the cells' own where it knows more names."""
+        cells = replace(cells, schema=schema or cells.schema)
         outcome = np.asarray(cells.outcome)
         return cls(
-            schema or cells.schema,
+            cells.schema,
             np.asarray(cells.model_a),
             np.asarray(cells.model_b),
             outcome,

@@ -100,6 +100,10 @@ def parse(text: str) -> dict[str, Any]:
 def _encode(value: Any) -> Any:
     if isinstance(value, Component):
         return component_to_table(value)
+    if isinstance(value, Prior) and type(value) not in _PRIORS.values():
+        raise EarnestError(
+            f"the prior {type(value).__name__} is not one of earnest.priors and cannot be written to TOML"
+        )
     if isinstance(value, Prior):
         settings = {field.name: _encode(getattr(value, field.name)) for field in fields(value)}
         return {"distribution": type(value).__name__, **settings}
