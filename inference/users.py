@@ -123,7 +123,7 @@ def carried_intervals(
     # A finite population has no attentiveness between its levels.
     finite = isinstance(model.attentiveness.latents(work.problem.cells.schema), Finite)
     method: Literal["inverted_cdf", "linear"] = "inverted_cdf" if finite else "linear"
-    return np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1, method=method).T
+    return np.asarray(np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1, method=method).T)
 
 
 @partial(jax.jit, static_argnames=("model", "levels"))
