@@ -6,7 +6,7 @@ from pathlib import Path
 import choix
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, special
 
 import earnest as er
 from earnest.models.namespace import NUMPY
@@ -113,33 +113,48 @@ def log_jacobian(values):
 
 @pytest.mark.parametrize("name", CASES)
 def test_standard_errors_are_those_of_a_numerical_hessian(fitted, name):
-    """The normal approximation on the free scale: one Newton step from the estimate with the change of volume."""
+    """Inverse observed information of the objective, by the oracle, and the delta method at the estimate."""
     _, fit, votes = fitted[name]
 
     def values(z):
         return fit.table.unpack(NUMPY, z)
 
-    hessian = oracles["numerical_hessian"](lambda z: votes.objective(values(z)) + log_jacobian(values(z)), fit.free)
-    slope = oracles["numerical_gradient"](lambda z: log_jacobian(values(z)), fit.free)
+    hessian = oracles["numerical_hessian"](lambda z: votes.objective(values(z)), fit.free)
     covariance = np.linalg.inv(-hessian)
-    np.testing.assert_allclose(fit.covariance, covariance, rtol=2e-3, atol=1e-6)
-    move = covariance @ slope
-    centre = fit.free + move / max(1.0, np.abs(move).max())
-    np.testing.assert_allclose(fit.centre, centre, atol=2e-4)
-    for parameter, value in values(centre).items():
+    np.testing.assert_allclose(fit.covariance, covariance, rtol=5e-3, atol=1e-5)
+    for parameter in fit.parameters:
 
         def part(z, parameter=parameter):
             return np.ravel(values(z)[parameter])
 
-        steps = 1e-5 * np.eye(centre.size)
-        jacobian = np.stack([(part(centre + step) - part(centre - step)) / 2e-5 for step in steps], axis=1)
+        steps = 1e-5 * np.eye(fit.free.size)
+        jacobian = np.stack([(part(fit.free + step) - part(fit.free - step)) / 2e-5 for step in steps], axis=1)
         expected = np.sqrt(np.diag(jacobian @ covariance @ jacobian.T))
-        np.testing.assert_allclose(np.ravel(fit.standard_errors[parameter]), expected, rtol=2e-3, err_msg=parameter)
+        np.testing.assert_allclose(np.ravel(fit.standard_errors[parameter]), expected, rtol=5e-3, err_msg=parameter)
         low, high = (np.ravel(end) for end in fit.intervals(0.9)[parameter])
-        assert np.all(low < np.ravel(value))
-        assert np.all(high > np.ravel(value))
         if parameter == "skill":
-            np.testing.assert_allclose(high - low, 2 * 1.6448536 * expected, rtol=2e-3)
+            np.testing.assert_allclose(high - low, 2 * 1.6448536 * expected, rtol=5e-3)
+        if parameter in ("casual_outcome", "attentiveness_weight"):
+            # On the logit scale an interval is as wide as the standard error there, wherever its centre is.
+            share = np.ravel(fit.parameters[parameter])
+            width = special.logit(high) - special.logit(low)
+            np.testing.assert_allclose(width, 2 * 1.6448536 * expected / (share * (1 - share)), rtol=5e-3)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_intervals_are_centred_on_the_mode_of_the_density_on_the_free_scale(fitted, name):
+    """One Newton step uphill on log-objective + log-volume, from the estimate."""
+    _, fit, votes = fitted[name]
+
+    def target(z):
+        return votes.objective(fit.table.unpack(NUMPY, z)) + log_jacobian(fit.table.unpack(NUMPY, z))
+
+    move = np.linalg.solve(
+        -oracles["numerical_hessian"](target, fit.free), oracles["numerical_gradient"](target, fit.free)
+    )
+    move /= max(1.0, np.abs(move).max())
+    np.testing.assert_allclose(fit.centre, fit.free + move, atol=5e-3)
+    assert target(fit.centre) > target(fit.free)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -122,6 +122,8 @@ def check(model, rows, **options):
     for column in columns:
         assert np.all(np.isfinite(fit.attentiveness[column])), column
     assert fit.attentiveness["mean"].between(0, 1).all()
+    for ends in fit.intervals(0.9).values():
+        assert not np.any(ends[0] > ends[1])
     if fit.modes:
         assert fit.modes[0].objective == max(mode.objective for mode in fit.modes)
         assert trace[-1] == pytest.approx(fit.modes[0].objective, rel=1e-9)
