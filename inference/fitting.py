@@ -74,6 +74,15 @@ class _Settings:
             raise EarnestError(f"level={self.level!r}: expected a probability between 0 and 1")
 
 
+@dataclass(frozen=True)
+class _Normal:
+    """Normal approximation: covariance at the estimate, and centre and covariance of the intervals (see `laplace`)."""
+
+    covariance: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
+
+
 @float64
 def fit_em(
     model: BehaviorModel,
@@ -153,7 +162,7 @@ def _fit(
         points = points[:1]
     work = workload(counts, dense=False if settings.method == "label" else None)
     engine = _fit_marginal if settings.method == "marginal" else _fit_label
-    ascent, (centre, covariance), modes, notes = engine(model, work, points, settings)
+    ascent, normal, modes, notes = engine(model, work, points, settings)
     fit = Fit(
         model=model,
         schema=schema,
@@ -161,8 +170,9 @@ def _fit(
         method=settings.method,
         objective=settings.objective,
         free=ascent.free,
-        centre=centre,
-        covariance=covariance,
+        covariance=normal.covariance,
+        centre=normal.centre,
+        spread=normal.spread,
         attentiveness=pd.DataFrame(),  # filled in below: scoring needs the fit
         objective_trace=np.array(ascent.trace),
         status=ascent.status,
@@ -183,13 +193,18 @@ def _fit(
 
 def _fit_marginal(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
-) -> tuple[Ascent, tuple[np.ndarray, np.ndarray], tuple[Mode, ...], list[str]]:
+) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     em = MarginalEM(model, work.problem, settings.objective == "map")
     groups = _scout(em, work, points, settings)
     final = _continued(em, groups[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
     if final.status == "non_finite":
         covariance = np.full((final.free.size,) * 2, np.nan)
-        return final, (final.free, covariance), (), ["the objective is not finite: some vote has probability 0"]
+        return (
+            final,
+            _Normal(covariance, final.free, covariance),
+            (),
+            ["the objective is not finite: some vote has probability 0"],
+        )
     others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
     runs = sorted([(final, groups[0][1]), *others], key=lambda run: -_height(run[0]))
     if runs[0][0] is not final:
@@ -200,7 +215,8 @@ def _fit_marginal(
     final = replace(final, free=_canonical(model, work, final.free))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
-    centre = em.free_scale_mode(final.free, curvature)
+    centre, centre_curvature = em.laplace(final.free, curvature)
+    spread, _ = _covariance(model.table(work.problem.cells.schema), centre_curvature)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
     modes = _modes(model, work, final, starts, others)
     if len(modes) > 1:
@@ -210,7 +226,7 @@ def _fit_marginal(
         )
     if final.status != "converged":
         notes.append(f"EM ended with status {final.status!r} after {len(final.trace) - 1} iterations")
-    return final, (centre, covariance), modes, notes
+    return final, _Normal(covariance, centre, spread), modes, notes
 
 
 def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: _Settings) -> list[tuple[Ascent, int]]:
@@ -241,7 +257,7 @@ def _continued(em: MarginalEM, ascent: Ascent, settings: _Settings, stage: str, 
 
 def _fit_label(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
-) -> tuple[Ascent, tuple[np.ndarray, np.ndarray], tuple[Mode, ...], list[str]]:
+) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     em = LabelEM(model, work.problem, settings.objective == "map", settings.user_prior)
     best = em.run(points[0], settings.max_iterations, settings.tolerance, settings.reporter("EM"))
     reached = [(best, 1)]
@@ -254,17 +270,17 @@ def _fit_label(
         )  # fmt: skip
         reached.append((other, 1))
     finite = [pair for pair in reached if pair[0].trace and pair[0].status != "non_finite"]
-    if not finite:
-        size = points[0].size
-        return best, (best.free, np.full((size, size), np.nan)), (), ["the objective is not finite"]
-    best = max(finite, key=lambda pair: pair[0].trace[-1])[0]
     size = best.free.size
+    unknown = _Normal(*(np.full(shape, np.nan) for shape in ((size, size), size, (size, size))))
+    if not finite:
+        return best, unknown, (), ["the objective is not finite"]
+    best = max(finite, key=lambda pair: pair[0].trace[-1])[0]
     notes = [] if best.status == "converged" else [f"EM ended with status {best.status!r}"]
     if size:
         notes.append("label EM gives no standard errors of the globals: it has one parameter for each user")
     best = replace(best, free=_canonical(model, work, best.free))
     modes = _label_modes(model, work, best, [ascent for ascent, _ in finite], settings.user_prior)
-    return best, (best.free, np.full((size, size), np.nan)), modes, notes
+    return best, replace(unknown, centre=best.free), modes, notes
 
 
 def _label_modes(

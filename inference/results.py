@@ -15,7 +15,7 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.namespace import NUMPY
-from ..models.parameters import ParameterTable
+from ..models.parameters import Parameter, ParameterTable
 from ..models.supports import Simplex
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class Fit:
         method: "marginal" or "label".
         objective: "map" or "ml".
         free: estimates on the free scale, (size,).
-        centre: centre of the intervals on the free scale, (size,); see `MarginalEM.free_scale_mode`.
         covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
+        centre, spread: centre (size,) and covariance (size, size) of the normal approximation behind the intervals, on
+            the free scale; see `MarginalEM.laplace`.
         attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
             given the estimated globals; the interval also carries the globals' uncertainty. In label EM `mean` is the
             estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1.
@@ -80,8 +81,9 @@ class Fit:
     method: str
     objective: str
     free: np.ndarray
-    centre: np.ndarray
     covariance: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
     attentiveness: pd.DataFrame
     objective_trace: np.ndarray
     status: str
@@ -142,14 +144,7 @@ class Fit:
     @cached_property
     def standard_errors(self) -> dict[str, np.ndarray]:
         """{name: standard error} on the constrained scale (delta method); NaN at a boundary or where unknown."""
-        out = {}
-        for p in self.table.parameters:
-            where = self.table.slices[p.name]
-            jacobian = _jacobian(p.support, self.free[where], self.table.shape(p))
-            variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance[where, where], jacobian)
-            errors = np.sqrt(np.where(variance >= 0, variance, np.nan)).reshape(self.table.shape(p))
-            out[p.name] = np.where(self.parameter_status[p.name] == "boundary", np.nan, errors)
-        return out
+        return {p.name: _delta(self, p, self.free, self.covariance) for p in self.table.parameters}
 
     def intervals(self, level: float = 0.9) -> dict[str, np.ndarray]:
         """{name: (lower, upper)} on the constrained scale, shape (2, ...).
@@ -161,7 +156,7 @@ class Fit:
         if not 0 < level < 1:
             raise EarnestError(f"level={level!r}: expected a probability between 0 and 1")
         z = float(norm.ppf(0.5 + level / 2))
-        return {p.name: _interval(p.support, self, p.name, z) for p in self.table.parameters}
+        return {p.name: _interval(self, p, z) for p in self.table.parameters}
 
     def responsibilities(self, log: ComparisonLog) -> np.ndarray:
         """Pr(z_n = 1 | data): the probability that each comparison was attended, in the log's row order."""
@@ -232,15 +227,25 @@ def _folded(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     return free.reshape((*shape[:-1], -1) if support.free_size(shape) != int(np.prod(shape)) else shape)
 
 
-def _interval(support: Any, fit: Fit, name: str, z: float) -> np.ndarray:
-    value, error = np.asarray(fit.table.unpack(NUMPY, fit.centre)[name]), fit.standard_errors[name]
-    where = fit.table.slices[name]
+def _delta(fit: Fit, parameter: Parameter, free: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Standard errors of a parameter's entries on the constrained scale (delta method), NaN at a boundary."""
+    where, shape = fit.table.slices[parameter.name], fit.table.shape(parameter)
+    jacobian = _jacobian(parameter.support, free[where], shape)
+    variance = np.einsum("ij,jk,ik->i", jacobian, covariance[where, where], jacobian)
+    errors = np.sqrt(np.where(variance >= 0, variance, np.nan)).reshape(shape)
+    return np.where(fit.parameter_status[parameter.name] == "boundary", np.nan, errors)
+
+
+def _interval(fit: Fit, parameter: Parameter, z: float) -> np.ndarray:
+    """Interval of +-z standard deviations, (2, ...); see `Fit.intervals`."""
+    support, where = parameter.support, fit.table.slices[parameter.name]
+    value = np.asarray(fit.table.unpack(NUMPY, fit.centre)[parameter.name])
+    error = _delta(fit, parameter, fit.centre, fit.spread)
     if support.free_size(value.shape) == value.size:
-        sd = np.sqrt(np.diag(fit.covariance)[where])
-        ends = [
-            support.constrain(NUMPY, _folded(support, fit.centre[where] + s * z * sd, value.shape)) for s in (-1, 1)
-        ]
-        return np.where(np.isnan(error), np.nan, np.stack([np.asarray(e) for e in ends]))
+        sd = np.sqrt(np.diag(fit.spread)[where])
+        free = [_folded(support, fit.centre[where] + sign * z * sd, value.shape) for sign in (-1, 1)]
+        ends = np.stack([np.asarray(support.constrain(NUMPY, end)) for end in free])
+        return np.where(np.isnan(error), np.nan, ends)
     if isinstance(support, Simplex):
         # A share of a simplex: normal on its logit, so that the interval stays inside (0, 1).
         logit, scale = np.log(value) - np.log1p(-value), error / (value * (1 - value))

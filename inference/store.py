@@ -109,6 +109,7 @@ def _arrays(fit: Fit) -> bytes:
     arrays: dict[str, Any] = {
         "free": fit.free,
         "centre": fit.centre,
+        "spread": fit.spread,
         "covariance": fit.covariance,
         "objective_trace": fit.objective_trace,
         "users": np.asarray(counts.users, dtype=str),
@@ -200,8 +201,9 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
         method=manifest["method"],
         objective=manifest["objective"],
         free=arrays["free"],
-        centre=arrays["centre"],
         covariance=arrays["covariance"],
+        centre=arrays["centre"],
+        spread=arrays["spread"],
         attentiveness=frame,
         objective_trace=arrays["objective_trace"],
         status=manifest["status"],

@@ -6,7 +6,7 @@ from pathlib import Path
 import choix
 import numpy as np
 import pytest
-from scipy import optimize, special
+from scipy import optimize
 
 import earnest as er
 from earnest.models.namespace import NUMPY
@@ -131,30 +131,30 @@ def test_standard_errors_are_those_of_a_numerical_hessian(fitted, name):
         jacobian = np.stack([(part(fit.free + step) - part(fit.free - step)) / 2e-5 for step in steps], axis=1)
         expected = np.sqrt(np.diag(jacobian @ covariance @ jacobian.T))
         np.testing.assert_allclose(np.ravel(fit.standard_errors[parameter]), expected, rtol=5e-3, err_msg=parameter)
-        low, high = (np.ravel(end) for end in fit.intervals(0.9)[parameter])
-        if parameter == "skill":
-            np.testing.assert_allclose(high - low, 2 * 1.6448536 * expected, rtol=5e-3)
-        if parameter in ("casual_outcome", "attentiveness_weight"):
-            # On the logit scale an interval is as wide as the standard error there, wherever its centre is.
-            share = np.ravel(fit.parameters[parameter])
-            width = special.logit(high) - special.logit(low)
-            np.testing.assert_allclose(width, 2 * 1.6448536 * expected / (share * (1 - share)), rtol=5e-3)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_intervals_are_centred_on_the_mode_of_the_density_on_the_free_scale(fitted, name):
-    """One Newton step uphill on log-objective + log-volume, from the estimate."""
+def test_intervals_are_the_normal_approximation_at_the_mode_of_the_density_on_the_free_scale(fitted, name):
+    """Centre: a stationary point of log-objective + log-volume. Spread: inverse information there, by the oracle."""
     _, fit, votes = fitted[name]
 
     def target(z):
         return votes.objective(fit.table.unpack(NUMPY, z)) + log_jacobian(fit.table.unpack(NUMPY, z))
 
-    move = np.linalg.solve(
-        -oracles["numerical_hessian"](target, fit.free), oracles["numerical_gradient"](target, fit.free)
-    )
-    move /= max(1.0, np.abs(move).max())
-    np.testing.assert_allclose(fit.centre, fit.free + move, atol=5e-3)
-    assert target(fit.centre) > target(fit.free)
+    spread = np.linalg.inv(-oracles["numerical_hessian"](target, fit.centre))
+    slope = oracles["numerical_gradient"](target, fit.centre)
+    # In units of the spread the centre is within a thousandth of the mode.
+    assert np.sqrt(slope @ spread @ slope) < 1e-3
+    np.testing.assert_allclose(fit.spread, spread, rtol=5e-3, atol=1e-5)
+    for parameter, where in fit.table.slices.items():
+        low, high = (np.ravel(end) for end in fit.intervals(0.9)[parameter])
+        if parameter == "skill":
+            jacobian = np.stack([fit.table.unpack(NUMPY, e)["skill"] for e in np.eye(fit.free.size)], axis=1)
+            width = 2 * 1.6448536 * np.sqrt(np.diag(jacobian @ spread @ jacobian.T))
+            np.testing.assert_allclose(high - low, width, rtol=5e-3)
+        elif parameter in ("attentiveness_alpha", "attentiveness_beta", "tie_strength"):
+            width = 2 * 1.6448536 * np.sqrt(np.diag(spread)[where])
+            np.testing.assert_allclose(np.log(high / low), width, rtol=5e-3)
 
 
 @pytest.mark.parametrize("name", CASES)
