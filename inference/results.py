@@ -156,7 +156,9 @@ class Fit:
         if not 0 < level < 1:
             raise EarnestError(f"level={level!r}: expected a probability between 0 and 1")
         z = float(norm.ppf(0.5 + level / 2))
-        return {p.name: _interval(self, p, z) for p in self.table.parameters}
+        # Entries without a standard error (label EM, boundaries) are NaN, which is said by `parameter_status` and notes.
+        with np.errstate(all="ignore"):
+            return {p.name: _interval(self, p, z) for p in self.table.parameters}
 
     def responsibilities(self, log: ComparisonLog) -> np.ndarray:
         """Pr(z_n = 1 | data): the probability that each comparison was attended, in the log's row order."""
@@ -231,7 +233,8 @@ def _delta(fit: Fit, parameter: Parameter, free: np.ndarray, covariance: np.ndar
     """Standard errors of a parameter's entries on the constrained scale (delta method), NaN at a boundary."""
     where, shape = fit.table.slices[parameter.name], fit.table.shape(parameter)
     jacobian = _jacobian(parameter.support, free[where], shape)
-    variance = np.einsum("ij,jk,ik->i", jacobian, covariance[where, where], jacobian)
+    with np.errstate(invalid="ignore"):
+        variance = np.einsum("ij,jk,ik->i", jacobian, covariance[where, where], jacobian)
     errors = np.sqrt(np.where(variance >= 0, variance, np.nan)).reshape(shape)
     return np.where(fit.parameter_status[parameter.name] == "boundary", np.nan, errors)
 
@@ -249,5 +252,6 @@ def _interval(fit: Fit, parameter: Parameter, z: float) -> np.ndarray:
     if isinstance(support, Simplex):
         # A share of a simplex: normal on its logit, so that the interval stays inside (0, 1).
         logit, scale = np.log(value) - np.log1p(-value), error / (value * (1 - value))
-        return np.stack([1 / (1 + np.exp(-(logit + s * z * scale))) for s in (-1, 1)])
+        ends = np.stack([1 / (1 + np.exp(-(logit + s * z * scale))) for s in (-1, 1)])
+        return np.where(np.isnan(error), np.nan, ends)
     return np.stack([value - z * error, value + z * error])
