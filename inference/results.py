@@ -156,7 +156,7 @@ class Fit:
         if not 0 < level < 1:
             raise EarnestError(f"level={level!r}: expected a probability between 0 and 1")
         z = float(norm.ppf(0.5 + level / 2))
-        # Entries without a standard error (label EM, boundaries) are NaN, which is said by `parameter_status` and notes.
+        # Entries without a standard error (label EM, boundaries) are NaN; `parameter_status` and the notes say so.
         with np.errstate(all="ignore"):
             return {p.name: _interval(self, p, z) for p in self.table.parameters}
 
