@@ -167,7 +167,7 @@ def thresholds(fit: Fit, log: ComparisonLog | None = None) -> ThresholdCurve:
         soft_weights_leave_one_out=fit.leave_one_out_information(log),
         labels=round(float(n.sum())),
         users=len(m),
-        caveat=_LABEL_CAVEAT if fit.method == "label" else "",
+        caveat=_LABEL_CAVEAT if getattr(fit, "method", "") == "label" else "",
     )
 
 
