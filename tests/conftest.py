@@ -1,6 +1,8 @@
 """What every test shares: the compile cache, the place of the shared data, a headless matplotlib."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,13 @@ def shared_data() -> Path:
     if not (folder / "votes.csv").is_file():
         pytest.skip("the real log is not here: set EARNEST_SHARED to the folder that holds data/llmfao")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_let_go():
+    """Forget a module's compiled programs: each holds memory maps, of which a process may have 65,530 on Linux."""
+    yield
+    jax = sys.modules.get("jax")
+    if jax is not None:
+        jax.clear_caches()
+        gc.collect()
