@@ -20,6 +20,7 @@ from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.schema import OUTCOMES, Schema
+from ..comparisons.sql import ident
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.namespace import NUMPY
@@ -67,7 +68,7 @@ def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
     """See `Fit.responsibilities`."""
     table = label_table(fit, log)
     keys = ["user", "model_a", "model_b", "winner", *fit.context]
-    on = " AND ".join(f"log.{_quoted(key)} IS NOT DISTINCT FROM labels.{_quoted(key)}" for key in keys)
+    on = " AND ".join(f"log.{ident(key)} IS NOT DISTINCT FROM labels.{ident(key)}" for key in keys)
     rows = log.query(f"SELECT labels.responsibility FROM log JOIN labels ON {on} ORDER BY log.row", labels=table)
     out = np.asarray(rows["responsibility"].to_numpy(), dtype=float)
     if len(out) != len(log):
@@ -85,10 +86,6 @@ def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
     # An undirected model lists each vote in both orders.
     twice = 1.0 if fit.model.directed else 2.0
     return float((table["comparisons"] * table["weight"] ** 2).sum() / twice)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _history(fit: Fit, counts: Counts) -> Counts:
