@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -40,6 +40,8 @@ JNP = jax_namespace()
 # Entries or patterns in a chunk: bounds memory at about 32,768 entries x 96 nodes x 8 bytes = 25 MB.
 _ENTRIES, _PATTERNS = 32768, 4096
 _DENSE_CELLS, _DENSE_SIZE = 256, 128
+# Repeated comparisons are written out one by one while that makes no more than this many times the entries.
+_WRITTEN_OUT = 1.25
 
 
 def float64[**P, T](function: Callable[P, T]) -> Callable[P, T]:
@@ -83,7 +85,11 @@ class Dense:
     multiplicity: Any
 
 
-@jax.tree_util.register_dataclass
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["cell", "count", "owner", "multiplicity"],
+    meta_fields=["single"],
+)
 @dataclass(frozen=True)
 class Sparse:
     """Patterns as rows of entries; a pattern with many entries has several rows. Leading axis: chunk.
@@ -93,12 +99,15 @@ class Sparse:
         count: comparisons of the entry, 0 where padded, (chunk, row, width).
         owner: index of the row's pattern in its chunk, rising, (chunk, row).
         multiplicity: users who share the pattern, 0 where padded, (chunk, pattern).
+        single: whether every entry is one comparison (repeated ones have several entries), so that likelihoods are
+            products without exponents.
     """
 
     cell: Any
     count: Any
     owner: Any
     multiplicity: Any
+    single: bool
 
 
 Group = Dense | Sparse
@@ -127,8 +136,11 @@ class Layout:
 
 
 def rounded(n: int, least: int = 8) -> int:
-    """The next power of two, at least `least`."""
-    return 1 << (max(n, least) - 1).bit_length()
+    """The next power of two, from 256 on the next of 4, 5, 6, 7 times one (less padding), at least `least`."""
+    n = max(n, least)
+    octave = 1 << (n - 1).bit_length()
+    step = octave // 8 if n > 256 else octave
+    return -(-n // step) * step
 
 
 def lay_out(patterns: Patterns, n_cells: int, dense: bool | None = None) -> tuple[Group, Layout]:
@@ -152,7 +164,13 @@ def _dense(patterns: Patterns, n_cells: int) -> tuple[Group, Layout]:
 
 
 def _sparse(patterns: Patterns) -> tuple[Group, Layout]:
-    lengths = np.diff(patterns.indptr)
+    # How many slots each entry of the patterns takes.
+    slots = np.maximum(patterns.count, 1).astype(np.int64)
+    single = bool(slots.sum() <= _WRITTEN_OUT * len(slots) and np.all(patterns.count % 1 == 0))
+    if not single:
+        slots = np.ones_like(slots)
+    first_slot = np.concatenate([[0], np.cumsum(slots)])
+    lengths = np.diff(first_slot[patterns.indptr])
     n = len(lengths)
     width = min((8, 16, 32), key=lambda w: int((np.maximum(-(-lengths // w), 1) * w).sum()) + 4 * n)
     rows = np.maximum(-(-lengths // width), 1)
@@ -164,11 +182,12 @@ def _sparse(patterns: Patterns) -> tuple[Group, Layout]:
     first_row = row_start[np.minimum(first_pattern, n)]
     row_slot = chunk * height + row_start[:-1] - first_row[chunk]  # where a pattern's first row lies
 
-    position = np.arange(len(patterns.cell)) - np.repeat(patterns.indptr[:-1], lengths)
+    position = np.arange(first_slot[-1]) - np.repeat(first_slot[patterns.indptr[:-1]], lengths)
     entry = np.repeat(row_slot, lengths) * width + position
     cell = np.zeros(chunks * height * width, dtype=np.int32)
     count = np.zeros(chunks * height * width)
-    cell[entry], count[entry] = patterns.cell, patterns.count
+    cell[entry] = np.repeat(patterns.cell, slots)
+    count[entry] = np.repeat(np.minimum(patterns.count, 1.0) if single else patterns.count, slots)
     tall = rounded(int(np.bincount(chunk, minlength=1).max()))
     # Padding rows belong to the chunk's last pattern, so that owners stay sorted.
     owner = np.full(chunks * height, tall - 1, dtype=np.int32)
@@ -181,8 +200,9 @@ def _sparse(patterns: Patterns) -> tuple[Group, Layout]:
         count.reshape(chunks, height, width),
         owner.reshape(chunks, height),
         multiplicity.reshape(chunks, tall),
+        single,
     )
-    return group, Layout(slot, entry)
+    return group, Layout(slot, entry[first_slot[:-1]])
 
 
 def _pack(rows: np.ndarray, limit: int) -> tuple[np.ndarray, int]:

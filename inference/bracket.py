@@ -17,6 +17,9 @@ __all__ = ["attended_counts", "log_likelihood", "settled", "sparse_bracket", "to
 
 # Probabilities below this count as this: log 0 would turn a count of zero into NaN.
 _TINY = 1e-300
+# Entries whose brackets are multiplied before the logarithm, which costs ten times a product; and the least bracket, so
+# that the product of so many does not underflow.
+_TOGETHER, _LEAST = 4, 1e-75
 
 
 def settled(*arrays: Any) -> Any:
@@ -34,7 +37,7 @@ def sparse_bracket(group: Any, a: Any, rest: Any, p: Any, c: Any) -> tuple[Any, 
     """Attended part a P and bracket m of each entry, (row, width, node) each."""
     a, rest, p, c = settled(_rows(group, a), _rows(group, rest), p[group.cell], c[group.cell])
     attended = a[:, None, :] * p[:, :, None]
-    return attended, jnp.maximum(attended + rest[:, None, :] * c[:, :, None], _TINY)
+    return attended, jnp.maximum(attended + rest[:, None, :] * c[:, :, None], _LEAST)
 
 
 def to_patterns(group: Any, at_rows: Any) -> Any:
@@ -46,8 +49,30 @@ def log_likelihood(group: Group, a: Any, rest: Any, p: Any, c: Any) -> Any:
     """sum_c n_c log m_kc of each pattern at each node, nats, (pattern, node)."""
     if isinstance(group, Dense):
         return group.count @ jnp.log(jnp.maximum(p[:, None] * a + c[:, None] * rest, _TINY))
+    return to_patterns(group, _at_rows(group, a, rest, p, c))
+
+
+@jax.checkpoint
+def _at_rows(group: Any, a: Any, rest: Any, p: Any, c: Any) -> Any:
+    """sum_c n_c log m_kc of each row, (row, node). Slopes compute the bracket anew: it is too large to keep."""
     _, m = sparse_bracket(group, a, rest, p, c)
-    return to_patterns(group, jnp.sum(group.count[:, :, None] * jnp.log(m), axis=1))
+    if group.single:
+        return _log_product(jnp.where(group.count[:, :, None] > 0, m, 1.0))
+    return jnp.sum(group.count[:, :, None] * jnp.log(m), axis=1)
+
+
+@jax.custom_jvp
+def _log_product(m: Any) -> Any:
+    """Sum of log m over the width of the rows: (row, width, node) -> (row, node), m at least `_LEAST`."""
+    rows, width, nodes = m.shape
+    together = jnp.prod(m.reshape(rows, width // _TOGETHER, _TOGETHER, nodes), axis=2)
+    return jnp.sum(jnp.log(together), axis=1)
+
+
+@_log_product.defjvp
+def _log_product_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    (m,), (change,) = primals, tangents
+    return _log_product(m), jnp.sum(change / m, axis=1)
 
 
 def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: Any) -> tuple[Any, Any]:
