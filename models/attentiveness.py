@@ -12,6 +12,7 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from . import priors
 from .component import Attentiveness, Continuous, Finite, check_prior
+from .jacobi import gauss_jacobi
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Prior
@@ -56,6 +57,9 @@ class Beta(Attentiveness):
 
     def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
         return self.log_weights_at(xp, values, (xp.log_sigmoid(latent), xp.log_sigmoid(-latent)))
+
+    def gauss(self, xp: Namespace, values: Values, size: int) -> tuple[Any, Any] | None:
+        return gauss_jacobi(xp, values["attentiveness_alpha"], values["attentiveness_beta"], size)
 
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
         # Two gamma-distributed amounts of care and of haste.

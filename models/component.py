@@ -220,6 +220,13 @@ class Attentiveness(Component):
         """(log eta, log(1 - eta)) at the nodes; the shape of `latent`."""
         return xp.log_sigmoid(latent), xp.log_sigmoid(-latent)
 
+    def gauss(self, xp: Namespace, values: Values, size: int) -> tuple[Any, Any] | None:
+        """Gauss quadrature of a `Continuous` population: nodes eta and log-weights, (size,) each, or None.
+
+        With it the samplers integrate a user's n votes exactly on n // 2 + 1 nodes; without, on a fixed fine grid.
+        """
+        return None
+
     def statistics(self, xp: Namespace, latent: Any) -> tuple[Any, ...] | None:
         """Functions of the latent in which `log_weights` is affine (an exponential family), or None.
 

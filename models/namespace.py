@@ -29,12 +29,16 @@ class Namespace:
         gammaln: log of the absolute gamma function.
         logsumexp: `(array, axis) -> array`.
         softplus: `log(1 + exp(x))` without overflow.
+        eigenvectors: of a symmetric matrix, in its columns, by ascending eigenvalue; a constant to differentiation.
+        segment_sum: `(rows, segment of each row, number of segments) -> sum of each segment's rows`.
     """
 
     module: ModuleType
     gammaln: Callable[[Any], Any]
     logsumexp: Callable[..., Any]
     softplus: Callable[[Any], Any]
+    eigenvectors: Callable[[Any], Any]
+    segment_sum: Callable[[Any, np.ndarray, int], Any]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -51,7 +55,20 @@ class Namespace:
 def _numpy_namespace() -> Namespace:
     from scipy.special import gammaln, logsumexp
 
-    return Namespace(np, gammaln, lambda a, axis=None: logsumexp(a, axis=axis), lambda x: np.logaddexp(0.0, x))
+    return Namespace(
+        np,
+        gammaln,
+        lambda a, axis=None: logsumexp(a, axis=axis),
+        lambda x: np.logaddexp(0.0, x),
+        lambda matrix: np.linalg.eigh(matrix)[1],
+        _segment_sum,
+    )
+
+
+def _segment_sum(rows: Any, segment: np.ndarray, size: int) -> Any:
+    out = np.zeros((size, *np.shape(rows)[1:]))
+    np.add.at(out, segment, rows)
+    return out
 
 
 def jax_namespace() -> Namespace:
@@ -60,15 +77,30 @@ def jax_namespace() -> Namespace:
     import jax.numpy as jnp
     from jax.scipy.special import gammaln, logsumexp
 
-    return Namespace(jnp, gammaln, lambda a, axis=None: logsumexp(a, axis=axis), jax.nn.softplus)
+    return Namespace(
+        jnp,
+        gammaln,
+        lambda a, axis=None: logsumexp(a, axis=axis),
+        jax.nn.softplus,
+        lambda matrix: jnp.linalg.eigh(jax.lax.stop_gradient(matrix))[1],
+        lambda rows, segment, size: jax.ops.segment_sum(rows, segment, size),
+    )
 
 
 def pytensor_namespace() -> Namespace:
     """The namespace of `pytensor.tensor` (PyTensor is imported here and not before)."""
     import pytensor.tensor
+    from pytensor.gradient import disconnected_grad
 
     pt: Any = pytensor.tensor  # its stubs leave out what its __init__ takes from the math module
-    return Namespace(pt, pt.gammaln, lambda a, axis=None: pt.logsumexp(a, axis=axis), pt.softplus)
+    return Namespace(
+        pt,
+        pt.gammaln,
+        lambda a, axis=None: pt.logsumexp(a, axis=axis),
+        pt.softplus,
+        lambda matrix: disconnected_grad(pt.linalg.eigh(matrix)[1]),
+        lambda rows, segment, size: pt.zeros((size, *rows.shape[1:]))[segment].inc(rows),
+    )
 
 
 NUMPY = _numpy_namespace()

@@ -1,0 +1,174 @@
+"""A model and a log, settled into what both backends are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError, InputError
+from ..comparisons.log import ComparisonLog
+from ..models.behavior import BehaviorModel
+from ..models.component import Finite
+from ..models.namespace import NUMPY, Namespace
+from ..models.parameters import ParameterTable, Values
+from .integration import Piece, choose_pieces, log_marginal
+from .tally import Entries, Tally, tally
+
+__all__ = ["Form", "Statement", "dispersed_points", "state"]
+
+Form = Literal["marginal", "explicit"]
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a backend states in its own words.
+
+    Attributes:
+        model: the declaration, settled by the log.
+        table: its unknowns.
+        tally: the observed votes.
+        form: "marginal": a user's latent is integrated out. "explicit": it is a parameter. A finite latent is summed
+            out in both.
+        pieces: the rules of integration (of the marginal form).
+    """
+
+    model: BehaviorModel
+    table: ParameterTable
+    tally: Tally
+    form: Form
+    pieces: tuple[Piece, ...]
+
+    @property
+    def unit_dim(self) -> str:
+        """Name of the observed units' axis."""
+        return "pattern" if self.tally.merged else "user"
+
+    def coords(self) -> dict[str, list[Any]]:
+        """Names along every axis."""
+        units = list(range(len(self.tally))) if self.tally.merged else list(self.tally.users)
+        slots = list(self.tally.names) if self.tally.dense else list(range(self.tally.shown.shape[1]))
+        return {**self.table.coords, "user": list(self.tally.users), self.unit_dim: units, "shown": slots}
+
+    def probabilities(self, xp: Namespace, values: Values) -> tuple[Any, Any]:
+        """P and C of every cell, (cell,) each."""
+        log_p, log_c = self.model.log_prob(xp, values, self.tally.cells)
+        return xp.exp(log_p), xp.exp(log_c)
+
+    def rules(self, xp: Namespace, values: Values) -> list[tuple[Any, Any, Any]]:
+        """log w, a, 1 - a of every piece's nodes."""
+        return [piece.rule.at(xp, self.model, values) for piece in self.pieces]
+
+    def log_marginal(self, xp: Namespace, p: Any, c: Any, rules: Sequence[Any], value: Any) -> Any:
+        """Log marginal likelihood of every unit, nats, (unit,)."""
+        return log_marginal(xp, p, c, rules, self.pieces, self.tally, value)
+
+    def log_conditional(self, xp: Namespace, p: Any, c: Any, a: Any, rest: Any, value: Any) -> Any:
+        """Log-likelihood of every user given the attentiveness a (user,) and 1 - a, nats, (user,)."""
+        if self.tally.dense:
+            m = xp.maximum(a[:, None] * p[None, :] + rest[:, None] * c[None, :], _TINY)
+            rows = value.reshape((len(self.tally), len(self.tally.cells)))
+            return xp.sum(rows * xp.log(m), axis=1)
+        entries: Entries = self.tally.entries(value)
+        m = a[entries.unit] * p[entries.cell] + rest[entries.unit] * c[entries.cell]
+        return xp.segment_sum(entries.count * xp.log(xp.maximum(m, _TINY)), entries.unit, len(self.tally))
+
+    def log_density(self, xp: Namespace, values: Values) -> Any:
+        """Log-density of the globals with the users' latents integrated out, on the constrained scale, nats.
+
+        The log prior without Jacobians plus the log marginal likelihood: what marginal EM climbs under "map".
+        """
+        p, c = self.probabilities(xp, values)
+        by_unit = self.log_marginal(xp, p, c, self.rules(xp, values), self.tally.count)
+        return xp.sum(self.tally.multiplicity * by_unit) + self.table.log_prior(xp, values)
+
+    def simulate(
+        self, rng: np.random.Generator, p: np.ndarray, c: np.ndarray, a: np.ndarray, rest: np.ndarray
+    ) -> np.ndarray:
+        """Votes of every unit on what it was shown, given its attentiveness (unit,): (unit, slot, outcome)."""
+        n_outcomes = self.tally.count.shape[2]
+        shown = np.maximum(self.tally.shown, 0)
+        p, c = p.reshape(-1, n_outcomes)[shown], c.reshape(-1, n_outcomes)[shown]
+        m = a[:, None, None] * p + rest[:, None, None] * c
+        totals = np.rint(self.tally.count.sum(2)).astype(np.int64)
+        return rng.multinomial(totals, m / m.sum(-1, keepdims=True)).astype(float)
+
+    def draw_latent(self, rng: np.random.Generator, rules: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Attentiveness and its complement of every unit, one of its rule's nodes by weight, (unit,) each.
+
+        Votes simulated from nodes follow the marginal likelihood that the rule defines, so no more need be known.
+        """
+        a, rest = np.zeros(len(self.tally)), np.zeros(len(self.tally))
+        for piece, (log_w, at, complement) in zip(self.pieces, rules, strict=True):
+            weights = np.exp(log_w - np.max(log_w))
+            node = rng.choice(len(weights), size=len(piece.units), p=weights / weights.sum())
+            a[piece.units], rest[piece.units] = np.asarray(at)[node], np.asarray(complement)[node]
+        return a, rest
+
+
+def state(
+    model: BehaviorModel, log: ComparisonLog, form: Form, points: Sequence[Values] | None = None
+) -> Statement:
+    """Count a log and settle the model by it.
+
+    Args:
+        model: the declaration.
+        log: the comparisons.
+        form: marginal or explicit.
+        points: parameter values at which rules of integration are tried (default: draws from the prior).
+
+    Raises:
+        InputError: no comparisons, ties under a model without, a missing column.
+        EarnestError: a wrong argument.
+    """
+    if not isinstance(model, BehaviorModel):
+        raise EarnestError(f"model={model!r}: expected a BehaviorModel")
+    if not isinstance(log, ComparisonLog):
+        raise EarnestError(f"log: expected a log from read_comparisons, got {type(log).__name__}")
+    counts = model.count(log)
+    if len(counts.count) == 0:
+        raise InputError(f"{log.source}: the log has no comparisons, so there are no users to sample")
+    settled = model.prepare(counts)
+    table = settled.table(counts.cells.schema)
+    if form == "explicit" and isinstance(settled.attentiveness.latents(counts.cells.schema), Finite):
+        form = "marginal"  # a finite latent is summed out in either form
+    votes = tally(counts, merge=form == "marginal")
+    if form == "explicit":
+        return Statement(settled, table, votes, form, ())
+    tried = list(points) if points is not None else prior_points(table)
+    return Statement(settled, table, votes, form, choose_pieces(settled, votes, tried))
+
+
+def prior_points(table: ParameterTable, n: int = 8) -> list[Mapping[str, np.ndarray]]:
+    """Draws from the prior, for trying rules of integration where nothing is known of the posterior."""
+    rng = np.random.default_rng(0)
+    return [table.sample_prior(rng) for _ in range(n)]
+
+
+def dispersed_points(
+    table: ParameterTable, centre: np.ndarray, covariance: np.ndarray, n: int, spread: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Free vectors around a centre, `spread` times as far as the normal approximation reaches, (n, size).
+
+    Directions without a standard error are left at the centre with a spread of 1.
+    """
+    if table.size == 0:
+        return np.zeros((n, 0))
+    usable = np.where(np.isfinite(covariance), covariance, 0.0) + np.diag(
+        np.where(np.isfinite(np.diag(covariance)), 0.0, 1.0)
+    )
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (usable + usable.T))
+    root = vectors * np.sqrt(np.clip(eigenvalues, 0.0, 4.0))
+    draws = rng.standard_normal((n, table.size))
+    # No draw farther out than three standard deviations: a start in the far tail only costs warm-up.
+    length = np.linalg.norm(draws, axis=1, keepdims=True) / np.sqrt(table.size)
+    draws = draws / np.maximum(1.0, length / 1.5)
+    return np.asarray(centre + spread * draws @ root.T)
+
+
+def values_at(table: ParameterTable, free: np.ndarray) -> dict[str, np.ndarray]:
+    """Free vector -> values on the constrained scale."""
+    return {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}

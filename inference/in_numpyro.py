@@ -1,0 +1,194 @@
+"""The declaration as a NumPyro model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.log import ComparisonLog
+from ..models import priors
+from ..models.behavior import BehaviorModel
+from ..models.parameters import Parameter, Values
+from ..models.priors import Prior
+from .arrays import JNP
+from .compiled import Form, Statement, state
+
+__all__ = ["LATENT", "VOTES", "numpyro_model", "to_numpyro"]
+
+LATENT, VOTES = "attentiveness_logit", "votes"
+
+
+def to_numpyro(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal") -> Callable[..., None]:
+    """The declaration and a log as a NumPyro model, to go on with: NUTS, SVI, `Predictive`, `render_model`.
+
+    Sites: the parameters by name; `votes`, the observed counts (unit, shown, outcome) of every user (or pattern of
+    users with equal counts); in the explicit form `attentiveness_logit` and the deterministic `attentiveness` (user).
+    Use it with 64-bit arrays (`numpyro.enable_x64()`, or inside `jax.enable_x64(True)`).
+
+    Args:
+        model: the declaration.
+        log: the comparisons.
+        latent: "marginal" (users' latents integrated out) or "explicit".
+
+    Returns:
+        a function of `votes=...` (default: the log's own; None: unobserved, for prior predictive draws).
+
+    Raises:
+        InputError: the log does not suit the model.
+
+    Reference: model.md, section 6.
+    """
+    return numpyro_model(state(model, log, latent))
+
+
+def numpyro_model(statement: Statement) -> Callable[..., None]:
+    """The NumPyro model of a statement; see `to_numpyro`."""
+    tally = statement.tally
+
+    def earnest_model(votes: Any = tally.count) -> None:
+        values = {
+            p.name: numpyro.sample(p.name, _prior(p, statement.table.shape(p))) for p in statement.table.parameters
+        }
+        p, c = statement.probabilities(JNP, values)
+        if statement.form == "marginal":
+            observed: dist.Distribution = MarginalVotes(statement, p, c, statement.rules(JNP, values))
+            with numpyro.plate(statement.unit_dim, len(tally)), numpyro.handlers.scale(scale=tally.multiplicity):
+                numpyro.sample(VOTES, observed, obs=votes)
+            return
+        with numpyro.plate("user", len(tally)):
+            logit = numpyro.sample(LATENT, Logits(statement.model.attentiveness, values))
+            log_a, log_rest = statement.model.attentiveness.attention(JNP, values, logit)
+            numpyro.deterministic("attentiveness", jnp.exp(log_a))
+            numpyro.sample(VOTES, ConditionalVotes(statement, p, c, jnp.exp(log_a), jnp.exp(log_rest)), obs=votes)
+
+    return earnest_model
+
+
+class _Votes(dist.Distribution):
+    """Counts (slot, outcome) of every unit, given what the unit was shown."""
+
+    support = constraints.independent(constraints.nonnegative, 2)
+
+    def __init__(self, statement: Statement, p: Any, c: Any) -> None:
+        self.statement, self.p, self.c = statement, p, c
+        shape = statement.tally.count.shape
+        super().__init__(batch_shape=shape[:1], event_shape=shape[1:], validate_args=False)
+
+    def _counts(self, key: Any, a: Any, rest: Any) -> Any:
+        tally = self.statement.tally
+        n_outcomes = tally.count.shape[2]
+        shown = tally.shown.clip(0)
+        p, c = self.p.reshape(-1, n_outcomes)[shown], self.c.reshape(-1, n_outcomes)[shown]
+        m = a[..., None, None] * p + rest[..., None, None] * c
+        left, out, below = jnp.asarray(tally.count.sum(2)), [], 1.0
+        for y in range(n_outcomes - 1):
+            key, now = jax.random.split(key)
+            share = jnp.clip(m[..., y] / jnp.maximum(below, 1e-300), 0.0, 1.0)
+            drawn = jax.random.binomial(now, jnp.broadcast_to(left, share.shape), share)
+            out, left, below = [*out, drawn], left - drawn, below - m[..., y]
+        return jnp.stack([*out, left], axis=-1)
+
+
+class MarginalVotes(_Votes):
+    """Votes of units whose latent is integrated out."""
+
+    def __init__(self, statement: Statement, p: Any, c: Any, rules: Any) -> None:
+        self.rules = rules
+        super().__init__(statement, p, c)
+
+    def log_prob(self, value: Any) -> Any:
+        """Log marginal likelihood of each unit's votes given what it was shown, nats, (unit,)."""
+        return self.statement.log_marginal(JNP, self.p, self.c, self.rules, value)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Votes by way of the rule's nodes, sample_shape + (unit, slot, outcome)."""
+        n = len(self.statement.tally)
+        a, rest = jnp.zeros((*sample_shape, n)), jnp.zeros((*sample_shape, n))
+        for piece, (log_w, at, complement) in zip(self.statement.pieces, self.rules, strict=True):
+            key, now = jax.random.split(key)
+            node = jax.random.categorical(now, log_w, shape=(*sample_shape, len(piece.units)))
+            a, rest = a.at[..., piece.units].set(at[node]), rest.at[..., piece.units].set(complement[node])
+        return self._counts(key, a, rest)
+
+
+class ConditionalVotes(_Votes):
+    """Votes of users whose attentiveness is known."""
+
+    def __init__(self, statement: Statement, p: Any, c: Any, a: Any, rest: Any) -> None:
+        self.a, self.rest = a, rest
+        super().__init__(statement, p, c)
+
+    def log_prob(self, value: Any) -> Any:
+        """Log-likelihood of each user's votes, nats, (user,)."""
+        return self.statement.log_conditional(JNP, self.p, self.c, self.a, self.rest, value)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Votes, sample_shape + (user, slot, outcome)."""
+        shape = (*sample_shape, len(self.statement.tally))
+        return self._counts(key, jnp.broadcast_to(self.a, shape), jnp.broadcast_to(self.rest, shape))
+
+
+class Logits(dist.Distribution):
+    """The population of logit(attentiveness), as its component declares it."""
+
+    support = constraints.real
+
+    def __init__(self, component: Any, values: Values) -> None:
+        self.component, self.values = component, values
+        super().__init__(validate_args=False)
+
+    def log_prob(self, value: Any) -> Any:
+        """Log-density at logits, nats, the shape of `value`."""
+        return self.component.log_weights(JNP, self.values, value)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Logits drawn by the component's own simulator."""
+        import numpy as np
+
+        def draw(values: Any, seed: Any) -> Any:
+            rng = np.random.default_rng(np.asarray(seed).tolist())
+            eta = self.component.sample(rng, {k: np.asarray(v) for k, v in values.items()}, int(np.prod(sample_shape)))
+            eta = np.clip(np.asarray(eta, dtype=float).reshape(sample_shape), 1e-300, 1 - 1e-16)
+            return (np.log(eta) - np.log1p(-eta)).astype(dtype)
+
+        dtype = jnp.result_type(float)
+        seed = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+        answer = jax.ShapeDtypeStruct(sample_shape, dtype)
+        return jax.pure_callback(draw, answer, dict(self.values), seed, vmap_method="sequential")
+
+
+def _prior(parameter: Parameter, shape: tuple[int, ...]) -> Any:
+    prior: Prior = parameter.prior
+    match prior:
+        case priors.Normal(loc, scale):
+            base: Any = dist.Normal(loc, scale)
+        case priors.HalfNormal(scale):
+            base = dist.HalfNormal(scale)
+        case priors.LogNormal(loc, scale, 0.0):
+            base = dist.LogNormal(loc, scale)
+        case priors.LogNormal(loc, scale, lower):
+            # One chain of transforms, so that NumPyro knows the support: greater than `lower`.
+            base = dist.TransformedDistribution(
+                dist.Normal(loc, scale), [dist.transforms.ExpTransform(), dist.transforms.AffineTransform(lower, 1.0)]
+            )
+        case priors.Beta(a, b):
+            base = dist.Beta(a, b)
+        case priors.Dirichlet(concentration):
+            base = dist.Dirichlet(jnp.full(shape[-1], concentration))
+            return base.expand(shape[:-1]).to_event(len(shape) - 1) if len(shape) > 1 else base
+        case priors.ZeroSumNormal(scale):
+            base = dist.ZeroSumNormal(scale, event_shape=shape[-1:])
+            return base.expand(shape[:-1]).to_event(len(shape) - 1) if len(shape) > 1 else base
+        case _:
+            raise EarnestError(
+                f"parameter {parameter.name!r}: the prior {type(prior).__name__} has no counterpart in NumPyro; use "
+                f"one of earnest.priors: {', '.join(name for name in priors.__all__ if name != 'Prior')}"
+            )
+    return base.expand(shape).to_event(len(shape)) if shape else base

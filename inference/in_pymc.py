@@ -1,0 +1,175 @@
+"""The declaration as a PyMC model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.log import ComparisonLog
+from ..models import priors
+from ..models.behavior import BehaviorModel
+from ..models.namespace import pytensor_namespace
+from ..models.parameters import Parameter
+from .compiled import Form, Statement, state
+
+__all__ = ["LATENT", "VOTES", "pymc_model", "to_pymc"]
+
+LATENT, VOTES = "attentiveness_logit", "votes"
+PT = pytensor_namespace()
+
+
+def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal") -> Any:
+    """The declaration and a log as a PyMC model, to go on with.
+
+    It is an ordinary `pm.Model`, for `pm.sample`, nutpie, `pm.find_MAP`, ADVI, `pm.compute_log_likelihood`, `pm.do`,
+    `pm.model_to_graphviz`. Variables: the parameters by name; `votes`, the observed counts (unit, shown, outcome) of
+    every user (or pattern of users with equal counts; its log-likelihood is then that of all its users); in the
+    explicit form `attentiveness_logit` and the deterministic `attentiveness` (user).
+
+    Args:
+        model: the declaration.
+        log: the comparisons.
+        latent: "marginal" (users' latents integrated out) or "explicit".
+
+    Raises:
+        InputError: the log does not suit the model.
+
+    Reference: model.md, section 6.
+    """
+    return pymc_model(state(model, log, latent))
+
+
+def pymc_model(statement: Statement) -> Any:
+    """The PyMC model of a statement; see `to_pymc`."""
+    with pm.Model(coords=statement.coords()) as native:
+        values = {p.name: _declare(p, statement.table.shape(p)) for p in statement.table.parameters}
+        p, c = statement.probabilities(PT, values)
+        if statement.form == "marginal":
+            _marginal_votes(statement, p, c, statement.rules(PT, values))
+        else:
+            _conditional_votes(statement, p, c, *_attention(statement, values))
+    return native
+
+
+def _marginal_votes(statement: Statement, p: Any, c: Any, rules: list[tuple[Any, Any, Any]]) -> None:
+    """Votes of units whose latent is integrated out; batch (unit,), support (shown, outcome)."""
+
+    def logp(value: Any, *parts: Any) -> Any:
+        p, c, *parts = _once(*parts)
+        each = statement.log_marginal(PT, p, c, _threes(parts), _known(value))
+        return each * statement.tally.multiplicity if statement.tally.merged else each
+
+    def random(*parts: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
+        p, c, *parts = _once(*parts)
+        return statement.simulate(rng, p, c, *statement.draw_latent(rng, _threes(parts)))
+
+    nodes = ",".join(",".join([f"(k{i})"] * 3) for i in range(len(rules)))
+    parts = [part for rule in rules for part in rule]
+    _votes(statement, [p, c, *parts], logp, random, f"(c),(c),{nodes}->(s,o)", "MarginalVotes")
+
+
+def _conditional_votes(statement: Statement, p: Any, c: Any, a: Any, rest: Any) -> None:
+    """Votes of users given their attentiveness; batch (user,), support (shown, outcome)."""
+
+    def logp(value: Any, p: Any, c: Any, a: Any, rest: Any) -> Any:
+        return statement.log_conditional(PT, *_once(p, c), a, rest, _known(value))
+
+    def random(p: Any, c: Any, a: Any, rest: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
+        return statement.simulate(rng, *_once(p, c), a, rest)
+
+    _votes(statement, [p, c, a, rest], logp, random, "(c),(c),(),()->(s,o)", "ConditionalVotes")
+
+
+def _votes(statement: Statement, inputs: list[Any], logp: Any, random: Any, signature: str, name: str) -> None:
+    # What was shown and the outcomes' numbers are inputs too: PyMC reads the votes' shape off its inputs.
+    tally = statement.tally
+    pm.CustomDist(
+        VOTES,
+        tally.shown,
+        np.arange(tally.count.shape[2]),
+        *inputs,
+        logp=lambda value, shown, outcomes, *given: logp(value, *given),
+        random=lambda shown, outcomes, *given, rng, size: random(*given, rng=rng, size=size),
+        signature=f"(s),(o),{signature}",
+        observed=tally.count,
+        dims=(statement.unit_dim, "shown", "outcome"),
+        class_name=name,
+    )
+
+
+def _attention(statement: Statement, values: dict[str, Any]) -> tuple[Any, Any]:
+    """The population of users, as its component declares it: attentiveness and its complement, (user,) each."""
+    component = statement.model.attentiveness
+    own = [p.name for p in component.parameters(statement.tally.schema)]
+
+    def logp(value: Any, *given: Any) -> Any:
+        return component.log_weights(PT, dict(zip(own, given, strict=True)), value)
+
+    def random(*given: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
+        shape = tuple(int(n) for n in np.atleast_1d(size)) if size is not None else ()
+        eta = component.sample(rng, dict(zip(own, given, strict=True)), int(np.prod(shape)))
+        eta = np.clip(np.asarray(eta, dtype=float).reshape(shape), 1e-300, 1 - 1e-16)
+        return np.log(eta) - np.log1p(-eta)
+
+    cores = [f"({','.join(f'd{i}_{j}' for j in range(values[name].ndim))})" for i, name in enumerate(own)]
+    logit = pm.CustomDist(
+        LATENT,
+        *(values[name] for name in own),
+        logp=logp,
+        random=random,
+        support_point=lambda rv, size, *given: pt.zeros(rv.shape),
+        signature=f"{','.join(cores)}->()",
+        dims="user",
+        class_name="Population",
+    )
+    log_a, log_rest = component.attention(PT, values, logit)
+    return pm.Deterministic("attentiveness", pt.exp(log_a), dims="user"), pt.exp(log_rest)
+
+
+def _once(*inputs: Any) -> list[Any]:
+    """Inputs that all units share, without the axis of length 1 that PyMC gives them to match the units."""
+    return [x[0] if x.ndim == 2 else x for x in inputs]
+
+
+def _threes(parts: list[Any]) -> list[tuple[Any, Any, Any]]:
+    return [(parts[i], parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)]
+
+
+def _known(value: Any) -> Any:
+    """The array behind a constant, so that zero counts are left out when the graph is built."""
+    return np.asarray(value.data) if isinstance(value, pt.TensorConstant) else value
+
+
+def _declare(parameter: Parameter, shape: tuple[int, ...]) -> Any:
+    name, prior, dims = parameter.name, parameter.prior, parameter.dims or None
+    match prior:
+        case priors.Normal(loc, scale):
+            return pm.Normal(name, loc, scale, dims=dims)
+        case priors.HalfNormal(scale):
+            return pm.HalfNormal(name, scale, dims=dims)
+        case priors.LogNormal(loc, scale, 0.0):
+            return pm.LogNormal(name, loc, scale, dims=dims)
+        case priors.LogNormal(loc, scale, lower):
+            return pm.CustomDist(
+                name,
+                loc,
+                scale,
+                dist=lambda loc, scale, size: lower + pm.LogNormal.dist(loc, scale, size=size),
+                transform=pm.distributions.transforms.Interval(lower, None),
+                dims=dims,
+                class_name="ShiftedLogNormal",
+            )
+        case priors.Beta(a, b):
+            return pm.Beta(name, a, b, dims=dims)
+        case priors.Dirichlet(concentration):
+            return pm.Dirichlet(name, np.full(shape, concentration), dims=dims)
+        case priors.ZeroSumNormal(scale):
+            return pm.ZeroSumNormal(name, sigma=scale, dims=dims)
+    raise EarnestError(
+        f"parameter {name!r}: the prior {type(prior).__name__} has no counterpart in PyMC; use one of earnest.priors: "
+        f"{', '.join(known for known in priors.__all__ if known != 'Prior')}"
+    )

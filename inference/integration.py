@@ -1,0 +1,225 @@
+"""How the samplers integrate a user's latent out: fixed rules of nodes and weights, written once for every backend.
+
+    log L_u = logsumexp_k [ log w_k + sum_c n_uc log(a_k P_c + (1 - a_k) C_c) ]
+
+A finite population has its levels. A continuous one has Gauss nodes where its component offers them: n // 2 + 1 of them
+are exact for n votes, and fewer do for many votes. Else it has a fixed grid on the logit scale (trapezoidal rule under
+x = s sinh t). How many nodes a rule needs is found by trying: twice as many must say the same at the points given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..models.behavior import BehaviorModel
+from ..models.component import Finite
+from ..models.namespace import NUMPY, Namespace
+from ..models.parameters import Values
+from .tally import Entries, Tally
+
+__all__ = ["Gauss", "Grid", "Levels", "Piece", "Rule", "choose_pieces", "log_marginal", "worst_error"]
+
+_TINY = 1e-300
+TOLERANCE = 1e-10
+"""Largest error of a user's log-likelihood at the points where a rule was tried, nats, and a tenth of it a vote."""
+_SIZE_CLASSES = (64, 1024)
+_GAUSS_SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+_GRID_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+_TRIED = 64  # units at which a rule is tried: the heaviest, and others evenly
+_SCALE = 2.0
+_DROP = 50.0
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a finite population: exact."""
+
+    size: int
+
+    def at(self, xp: Namespace, model: BehaviorModel, values: Values) -> tuple[Any, Any, Any]:
+        """log w, a, 1 - a at the nodes, (node,) each."""
+        latent = np.arange(self.size)
+        log_a, log_rest = model.attentiveness.attention(xp, values, latent)
+        return model.attentiveness.log_weights(xp, values, latent), xp.exp(log_a), xp.exp(log_rest)
+
+
+@dataclass(frozen=True)
+class Gauss:
+    """Gauss quadrature of the population itself."""
+
+    size: int
+
+    def at(self, xp: Namespace, model: BehaviorModel, values: Values) -> tuple[Any, Any, Any]:
+        """log w, a, 1 - a at the nodes, (node,) each."""
+        rule = model.attentiveness.gauss(xp, values, self.size)
+        if rule is None:
+            raise EarnestError(f"{type(model.attentiveness).__name__}.gauss gave no rule")
+        nodes, log_weights = rule
+        return log_weights, nodes, 1.0 - nodes
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Trapezoidal rule on the logit scale between `low` and `high`, denser at 0."""
+
+    size: int
+    low: float
+    high: float
+
+    def at(self, xp: Namespace, model: BehaviorModel, values: Values) -> tuple[Any, Any, Any]:
+        """log w, a, 1 - a at the nodes, (node,) each."""
+        ends = np.arcsinh(self.low / _SCALE), np.arcsinh(self.high / _SCALE)
+        t, step = np.linspace(*ends, self.size, retstep=True)
+        latent = _SCALE * np.sinh(t)
+        log_a, log_rest = model.attentiveness.attention(xp, values, latent)
+        log_w = model.attentiveness.log_weights(xp, values, latent) + np.log(_SCALE * step * np.cosh(t))
+        return log_w, xp.exp(log_a), xp.exp(log_rest)
+
+
+Rule = Levels | Gauss | Grid
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Units that share a rule."""
+
+    units: np.ndarray
+    rule: Rule
+
+
+def log_marginal(
+    xp: Namespace, p: Any, c: Any, rules: Sequence[tuple[Any, Any, Any]], pieces: Sequence[Piece], tally: Tally,
+    value: Any,
+) -> Any:  # fmt: skip
+    """Log marginal likelihood of every unit's votes, nats, (unit,).
+
+    Args:
+        xp: array namespace.
+        p, c: probabilities of every cell for those who attend and those who do not, (cell,).
+        rules: log w, a, 1 - a of every piece's nodes.
+        pieces: which units belong to which rule.
+        tally: what was shown.
+        value: votes, (unit, slot, outcome).
+    """
+    entries = None if tally.dense else tally.entries(value)
+    parts = []
+    for piece, (log_w, a, rest) in zip(pieces, rules, strict=True):
+        log_m = xp.log(xp.maximum(p[:, None] * a[None, :] + c[:, None] * rest[None, :], _TINY))
+        if entries is None:
+            rows = value.reshape((len(tally), len(tally.cells)))
+            joint = xp.matmul(rows if len(pieces) == 1 else rows[piece.units], log_m)
+        else:
+            joint = _entry_sums(xp, entries, piece.units, len(tally), log_m)
+        parts.append(xp.logsumexp(joint + log_w[None, :], axis=1))
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate([piece.units for piece in pieces]))
+    return xp.concatenate(parts)[order]
+
+
+def _entry_sums(xp: Namespace, entries: Entries, units: np.ndarray, n_units: int, log_m: Any) -> Any:
+    """sum_c n_c log m_kc for some units, (unit, node)."""
+    number = np.full(n_units, -1)
+    number[units] = np.arange(len(units))
+    inside = np.flatnonzero(number[entries.unit] >= 0)
+    count = entries.count[inside]
+    return xp.segment_sum(count[:, None] * log_m[entries.cell[inside]], number[entries.unit[inside]], len(units))
+
+
+def choose_pieces(model: BehaviorModel, tally: Tally, points: Sequence[Values]) -> tuple[Piece, ...]:
+    """A rule for every class of users by number of votes.
+
+    Args:
+        model: the declaration (settled).
+        tally: the votes.
+        points: parameter values at which rules are tried; they should spread over the posterior.
+    """
+    kind = model.attentiveness.latents(tally.schema)
+    if isinstance(kind, Finite):
+        return (Piece(np.arange(len(tally)), Levels(kind.size)),)
+    n = tally.comparisons
+    groups = np.searchsorted(_SIZE_CLASSES, n, side="left")
+    return tuple(
+        Piece(units, _rule(model, tally, units, points)) for units in (np.flatnonzero(groups == g) for g in range(3))
+        if len(units)
+    )  # fmt: skip
+
+
+def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequence[Values]) -> Rule:
+    exact = int(tally.comparisons[units].max()) // 2 + 1
+    heaviest = units[np.argsort(-tally.comparisons[units], kind="stable")[:_TRIED]]
+    sample = np.unique(np.concatenate([heaviest, units[:: max(len(units) // _TRIED, 1)]]))
+    if model.attentiveness.gauss(NUMPY, points[0], 2) is not None:
+        sizes = [size for size in _GAUSS_SIZES if size < exact]
+        if len(sizes) < 2:
+            return Gauss(exact)
+        rules = [Gauss(size) for size in sizes] + ([Gauss(exact)] if exact <= 2 * _GAUSS_SIZES[-1] else [])
+        found = _first_settled(model, tally, sample, rules, points)
+        if found is not None or rules[-1] == Gauss(exact):
+            return found or rules[-1]
+    low, high = _reach(model, points)
+    grids = [Grid(size, low, high) for size in _GRID_SIZES]
+    return _first_settled(model, tally, sample, grids, points) or grids[-1]
+
+
+def _first_settled(
+    model: BehaviorModel, tally: Tally, units: np.ndarray, rules: Sequence[Rule], points: Sequence[Values]
+) -> Rule | None:
+    """The first rule that says the same as the next one for these units at every point."""
+    allowed = TOLERANCE * (1 + tally.comparisons[units] / 10)
+    before = None
+    for rule, earlier in zip(rules, (None, *rules), strict=False):
+        answer = np.array([_try(model, tally, units, rule, values) for values in points])
+        if before is not None and np.all(np.abs(answer - before) < allowed):
+            return earlier
+        before = answer
+    return None
+
+
+def _reach(model: BehaviorModel, points: Sequence[Values]) -> tuple[float, float]:
+    """Logits between which every point's population lies, twice as far as its density takes to fall by exp(-50)."""
+    scan = np.sinh(np.linspace(-1.0, 1.0, 401) * np.arcsinh(1e6))
+    low, high = -10.0, 10.0
+    for values in points:
+        density = np.asarray(model.attentiveness.log_weights(NUMPY, values, scan)) + 0.5 * np.log1p(scan**2)
+        alive = scan[density > np.nanmax(density) - _DROP]
+        low, high = min(low, 2 * alive.min()), max(high, 2 * alive.max())
+    return float(low), float(high)
+
+
+def _try(model: BehaviorModel, tally: Tally, units: np.ndarray, rule: Rule, values: Values) -> np.ndarray:
+    """Log-likelihood of some units at one point, NumPy, (unit,)."""
+    log_p, log_c = model.log_prob(NUMPY, values, tally.cells)
+    log_w, a, rest = rule.at(NUMPY, model, values)
+    p, c = np.exp(np.asarray(log_p)), np.exp(np.asarray(log_c))
+    log_m = np.log(np.maximum(p[:, None] * a + c[:, None] * rest, _TINY))
+    shown = np.maximum(tally.shown[units], 0)
+    n_outcomes = tally.count.shape[2]
+    joint = np.zeros((len(units), len(log_w)))
+    for y in range(n_outcomes):
+        joint += np.einsum("us,usk->uk", tally.count[units, :, y], log_m[shown * n_outcomes + y])
+    return np.asarray(NUMPY.logsumexp(joint + log_w, axis=1))
+
+
+def worst_error(
+    model: BehaviorModel, tally: Tally, pieces: Sequence[Piece], points: Sequence[Values]
+) -> float:
+    """Largest change of a unit's log-likelihood when the rules get twice the nodes, nats; 0 where they are exact."""
+    worst = 0.0
+    for piece in pieces:
+        rule = piece.rule
+        if isinstance(rule, Levels) or (
+            isinstance(rule, Gauss) and 2 * rule.size > float(tally.comparisons[piece.units].max())
+        ):
+            continue
+        finer = Gauss(2 * rule.size) if isinstance(rule, Gauss) else Grid(2 * rule.size, 1.5 * rule.low, 1.5 * rule.high)
+        heavy = piece.units[np.argsort(-tally.comparisons[piece.units], kind="stable")[:64]]
+        for values in points:
+            change = _try(model, tally, heavy, rule, values) - _try(model, tally, heavy, finer, values)
+            worst = max(worst, float(np.max(np.abs(change))))
+    return worst
