@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .diagnostics import plots
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
+    from .inference.in_numpyro import to_numpyro
+    from .inference.in_pymc import to_pymc
+    from .inference.sampling import sample
     from .models import (
         Attentiveness,
         BehaviorModel,
@@ -52,6 +55,9 @@ _HOME = {
         "RaoKupper", "Truth", "priors",
     ),
     "inference": ("Fit", "Mode", "fit_em", "load"),
+    "inference.sampling": ("sample",),
+    "inference.in_numpyro": ("to_numpyro",),
+    "inference.in_pymc": ("to_pymc",),
     "diagnostics.thresholds": ("ThresholdCurve", "thresholds"),
     "diagnostics": ("plots",),
 }  # fmt: skip
@@ -61,7 +67,8 @@ __all__ = [
     "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "ComparisonLog",
     "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Groups", "InputError", "KnownAdvantage", "Mode",
     "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema", "ThresholdCurve", "Truth",
-    "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons", "thresholds", "write_preferences",
+    "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons", "sample", "thresholds", "to_numpyro", "to_pymc",
+    "write_preferences",
 ]  # fmt: skip
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
@@ -17,7 +18,7 @@ from ..models.parameters import ParameterTable, Values
 from .integration import Piece, choose_pieces, log_marginal
 from .tally import Entries, Tally, tally
 
-__all__ = ["Form", "Statement", "dispersed_points", "state"]
+__all__ = ["Form", "Settled", "Statement", "dispersed_points", "native_statement", "settle", "values_at"]
 
 Form = Literal["marginal", "explicit"]
 _TINY = 1e-300
@@ -109,20 +110,36 @@ class Statement:
         return a, rest
 
 
-def state(
-    model: BehaviorModel, log: ComparisonLog, form: Form, points: Sequence[Values] | None = None
-) -> Statement:
-    """Count a log and settle the model by it.
+@dataclass(frozen=True)
+class Settled:
+    """A counted log and the model settled by it, before a form is chosen."""
 
-    Args:
-        model: the declaration.
-        log: the comparisons.
-        form: marginal or explicit.
-        points: parameter values at which rules of integration are tried (default: draws from the prior).
+    model: BehaviorModel
+    table: ParameterTable
+    counts: Counts
+
+    def statement(self, form: Form, points: Sequence[Values] | None = None) -> Statement:
+        """The model in a form.
+
+        Args:
+            form: marginal or explicit.
+            points: parameter values at which rules of integration are tried (default: draws from the prior).
+        """
+        if form == "explicit" and isinstance(self.model.attentiveness.latents(self.table.schema), Finite):
+            form = "marginal"  # a finite latent is summed out in either form
+        votes = tally(self.counts, merge=form == "marginal")
+        if form == "explicit":
+            return Statement(self.model, self.table, votes, form, ())
+        tried = list(points) if points is not None else prior_points(self.table)
+        return Statement(self.model, self.table, votes, form, choose_pieces(self.model, votes, tried))
+
+
+def settle(model: BehaviorModel, log: ComparisonLog) -> Settled:
+    """Count a log and settle the model by it.
 
     Raises:
         InputError: no comparisons, ties under a model without, a missing column.
-        EarnestError: a wrong argument.
+        EarnestError: an argument of the wrong kind.
     """
     if not isinstance(model, BehaviorModel):
         raise EarnestError(f"model={model!r}: expected a BehaviorModel")
@@ -132,14 +149,14 @@ def state(
     if len(counts.count) == 0:
         raise InputError(f"{log.source}: the log has no comparisons, so there are no users to sample")
     settled = model.prepare(counts)
-    table = settled.table(counts.cells.schema)
-    if form == "explicit" and isinstance(settled.attentiveness.latents(counts.cells.schema), Finite):
-        form = "marginal"  # a finite latent is summed out in either form
-    votes = tally(counts, merge=form == "marginal")
-    if form == "explicit":
-        return Statement(settled, table, votes, form, ())
-    tried = list(points) if points is not None else prior_points(table)
-    return Statement(settled, table, votes, form, choose_pieces(settled, votes, tried))
+    return Settled(settled, settled.table(counts.cells.schema), counts)
+
+
+def native_statement(model: BehaviorModel, log: ComparisonLog, latent: str) -> Statement:
+    """The statement behind `to_numpyro` and `to_pymc`."""
+    if latent not in ("marginal", "explicit"):
+        raise EarnestError(f"latent={latent!r}: expected 'marginal' or 'explicit'")
+    return settle(model, log).statement(cast(Form, latent))
 
 
 def prior_points(table: ParameterTable, n: int = 8) -> list[Mapping[str, np.ndarray]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
 from numpyro.distributions import constraints
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
@@ -18,9 +21,10 @@ from ..models.behavior import BehaviorModel
 from ..models.parameters import Parameter, Values
 from ..models.priors import Prior
 from .arrays import JNP
-from .compiled import Form, Statement, state
+from .chains import ChainReport, run_chains
+from .compiled import Form, Statement, native_statement
 
-__all__ = ["LATENT", "VOTES", "numpyro_model", "to_numpyro"]
+__all__ = ["LATENT", "VOTES", "numpyro_model", "run_numpyro", "to_numpyro"]
 
 LATENT, VOTES = "attentiveness_logit", "votes"
 
@@ -45,7 +49,7 @@ def to_numpyro(model: BehaviorModel, log: ComparisonLog, latent: Form = "margina
 
     Reference: model.md, section 6.
     """
-    return numpyro_model(state(model, log, latent))
+    return numpyro_model(native_statement(model, log, latent))
 
 
 def numpyro_model(statement: Statement) -> Callable[..., None]:
@@ -69,6 +73,64 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
             numpyro.sample(VOTES, ConditionalVotes(statement, p, c, jnp.exp(log_a), jnp.exp(log_rest)), obs=votes)
 
     return earnest_model
+
+
+def run_numpyro(
+    statement: Statement,
+    starts: Sequence[Mapping[str, np.ndarray]],
+    cloud: Sequence[Mapping[str, np.ndarray]],
+    *,
+    chain_draws: Sequence[int],
+    tune: int,
+    seed: int,
+    target_accept: float,
+    report: Callable[[ChainReport], None] | None = None,
+) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]], str]:
+    """Sample a statement by NumPyro's NUTS.
+
+    Args:
+        statement: the model and its votes.
+        starts: values of all sites, one a chain.
+        cloud: values of all sites spread like the posterior is thought to be; the first mass matrix is theirs.
+        chain_draws: draws of each chain after warm-up.
+        tune, seed, target_accept: as in `earnest.sample`.
+        report: called from the chains' threads.
+
+    Returns:
+        of each chain {site: constrained values (draw, ...)} and {statistic: (draw,)}; how chains ran, in words.
+    """
+    model = numpyro_model(statement)
+    to_free = jax.jit(lambda values: unconstrain_fn(model, (), {}, values))
+    to_values = jax.jit(jax.vmap(lambda free: constrain_fn(model, (), {}, free, return_deterministic=True)))
+    free_starts = [jax.tree.map(np.asarray, to_free(dict(start))) for start in starts]
+    dense = statement.tally.dense
+    data = jnp.asarray(statement.tally.count) if dense else None
+
+    def potential(data: Any, free: Any) -> Any:
+        return potential_energy(model, (data,) if dense else (), {}, free)
+
+    own = tuple(sorted(p.name for p in statement.table.parameters))
+    blocks = [own] if own else []
+    mass = _first_mass(own, [to_free(dict(one)) for one in cloud])
+    if statement.form == "explicit" and mass is not None:
+        # Users' logits, one by one: as wide as their posterior is at EM's estimate, by the spread of the cloud.
+        logits = np.stack([np.asarray(one[LATENT]) for one in cloud])
+        mass[(LATENT,)] = np.var(logits, axis=0) + 1e-3
+    chains = run_chains(
+        potential, data, free_starts, [int(s) for s in np.random.SeedSequence(seed).generate_state(len(starts))],
+        tune=tune, draws=chain_draws, target_accept=target_accept,
+        blocks=blocks, inverse_mass=mass, report=report,
+    )  # fmt: skip
+    values = [jax.tree.map(np.asarray, to_values(draws)) for draws in chains.draws]
+    return values, chains.stats, chains.method
+
+
+def _first_mass(own: tuple[str, ...], cloud: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], np.ndarray] | None:
+    """Inverse mass matrix of the globals from points spread like the posterior; None where there are none."""
+    if not own or len(cloud) < 2:
+        return None
+    flat = np.stack([np.asarray(ravel_pytree({name: one[name] for name in own})[0]) for one in cloud])
+    return {own: np.cov(flat.T).reshape(flat.shape[1], flat.shape[1]) + 1e-8 * np.eye(flat.shape[1])}
 
 
 class _Votes(dist.Distribution):
@@ -150,7 +212,6 @@ class Logits(dist.Distribution):
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
         """Logits drawn by the component's own simulator."""
-        import numpy as np
 
         def draw(values: Any, seed: Any) -> Any:
             rng = np.random.default_rng(np.asarray(seed).tolist())

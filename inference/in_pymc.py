@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 
 from ..comparisons.errors import EarnestError
@@ -14,9 +19,9 @@ from ..models import priors
 from ..models.behavior import BehaviorModel
 from ..models.namespace import pytensor_namespace
 from ..models.parameters import Parameter
-from .compiled import Form, Statement, state
+from .compiled import Form, Statement, native_statement
 
-__all__ = ["LATENT", "VOTES", "pymc_model", "to_pymc"]
+__all__ = ["LATENT", "VOTES", "pymc_model", "run_pymc", "to_pymc"]
 
 LATENT, VOTES = "attentiveness_logit", "votes"
 PT = pytensor_namespace()
@@ -40,7 +45,7 @@ def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal")
 
     Reference: model.md, section 6.
     """
-    return pymc_model(state(model, log, latent))
+    return pymc_model(native_statement(model, log, latent))
 
 
 def pymc_model(statement: Statement) -> Any:
@@ -53,6 +58,68 @@ def pymc_model(statement: Statement) -> Any:
         else:
             _conditional_votes(statement, p, c, *_attention(statement, values))
     return native
+
+
+def run_pymc(
+    native: Any,
+    starts: Sequence[Mapping[str, np.ndarray]],
+    *,
+    chains: int,
+    draws: int,
+    tune: int,
+    seed: int,
+    target_accept: float,
+    report: Callable[[str, int, int], None] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
+    """Sample a PyMC model by nutpie.
+
+    Args:
+        native: the model.
+        starts: values of its free variables on the constrained scale; each chain takes one by its own seed.
+        chains, draws, tune, seed, target_accept: as in `earnest.sample`.
+        report: called with (stage, done, total).
+
+    Returns:
+        {variable: (chain, draw, ...)}, {statistic by ArviZ's name: (chain, draw)}, and how chains ran, in words.
+    """
+    import nutpie
+
+    cores = max(min(chains, os.cpu_count() or 1), 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Numba on operations that it leaves to Python
+        compiled = nutpie.compile_pymc_model(native, backend="numba")
+        points = _unconstrained(native, starts)
+
+        def begin(chain_seed: Any) -> np.ndarray:
+            # A function of the chain's seed, so that the order in which threads ask does not matter.
+            return points[int(np.random.default_rng(chain_seed).integers(len(points)))]
+
+        compiled = dataclasses.replace(compiled, initial_point_func=begin)
+        if report is not None:
+            report("compiled; sampling", 0, tune + draws)
+        tree = nutpie.sample(
+            compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed, target_accept=target_accept,
+            progress_bar=False, save_warmup=False,
+        )  # fmt: skip
+    values = {str(name): np.asarray(tree.posterior[name]) for name in tree.posterior.data_vars}
+    known = {"diverging": "diverging", "energy": "energy", "logp": "lp", "n_steps": "n_steps", "depth": "tree_depth",
+             "mean_tree_accept": "acceptance_rate", "step_size": "step_size"}  # fmt: skip
+    stats = {ours: np.asarray(tree.sample_stats[name]) for name, ours in known.items() if name in tree.sample_stats}
+    return values, stats, f"{chains} chains of nutpie on {cores} threads"
+
+
+def _unconstrained(native: Any, starts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Starts as vectors of PyMC's value variables in the model's order, (start, size)."""
+    inputs, outputs = [], []
+    for variable in native.free_RVs:
+        given = pt.tensor(variable.name, dtype="float64", shape=variable.type.shape)
+        transform = native.rvs_to_transforms[variable]
+        inputs.append(given)
+        outputs.append(given if transform is None else transform.forward(given, *variable.owner.inputs))
+    function = pytensor.function(inputs, outputs, on_unused_input="ignore")
+    names = [variable.name for variable in native.free_RVs]
+    answers = [function(*(np.asarray(start[name], dtype=float) for name in names)) for start in starts]
+    return np.array([np.concatenate([np.ravel(part) for part in answer]) for answer in answers])
 
 
 def _marginal_votes(statement: Statement, p: Any, c: Any, rules: list[tuple[Any, Any, Any]]) -> None:

@@ -28,7 +28,9 @@ _TINY = 1e-300
 TOLERANCE = 1e-10
 """Largest error of a user's log-likelihood at the points where a rule was tried, nats, and a tenth of it a vote."""
 _SIZE_CLASSES = (64, 1024)
-_GAUSS_SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+# Up to 25 nodes LAPACK finds them at once; beyond, its divide-and-conquer costs more than a finer grid.
+_GAUSS_SIZES = (8, 12, 16, 20, 24)
+_MOST_GAUSS = 32
 _GRID_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 _TRIED = 64  # units at which a rule is tried: the heaviest, and others evenly
 _SCALE = 2.0
@@ -109,12 +111,14 @@ def log_marginal(
     entries = None if tally.dense else tally.entries(value)
     parts = []
     for piece, (log_w, a, rest) in zip(pieces, rules, strict=True):
-        log_m = xp.log(xp.maximum(p[:, None] * a[None, :] + c[:, None] * rest[None, :], _TINY))
         if entries is None:
             rows = value.reshape((len(tally), len(tally.cells)))
-            joint = xp.matmul(rows if len(pieces) == 1 else rows[piece.units], log_m)
+            joint = xp.matmul(rows if len(pieces) == 1 else rows[piece.units], _log_bracket(xp, p, c, a, rest))
         else:
-            joint = _entry_sums(xp, entries, piece.units, len(tally), log_m)
+            unit, cell, count = _of_units(entries, piece.units, len(tally))
+            used, place = np.unique(cell, return_inverse=True)
+            log_m = _log_bracket(xp, p[used], c[used], a, rest)
+            joint = xp.segment_sum(count[:, None] * log_m[place], unit, len(piece.units))
         parts.append(xp.logsumexp(joint + log_w[None, :], axis=1))
     if len(parts) == 1:
         return parts[0]
@@ -122,13 +126,17 @@ def log_marginal(
     return xp.concatenate(parts)[order]
 
 
-def _entry_sums(xp: Namespace, entries: Entries, units: np.ndarray, n_units: int, log_m: Any) -> Any:
-    """sum_c n_c log m_kc for some units, (unit, node)."""
+def _log_bracket(xp: Namespace, p: Any, c: Any, a: Any, rest: Any) -> Any:
+    """log(a P + (1 - a) C), (cell, node)."""
+    return xp.log(xp.maximum(p[:, None] * a[None, :] + c[:, None] * rest[None, :], _TINY))
+
+
+def _of_units(entries: Entries, units: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray, Any]:
+    """The entries of some units: position of the unit among them, cell, count."""
     number = np.full(n_units, -1)
     number[units] = np.arange(len(units))
     inside = np.flatnonzero(number[entries.unit] >= 0)
-    count = entries.count[inside]
-    return xp.segment_sum(count[:, None] * log_m[entries.cell[inside]], number[entries.unit[inside]], len(units))
+    return number[entries.unit[inside]], entries.cell[inside], entries.count[inside]
 
 
 def choose_pieces(model: BehaviorModel, tally: Tally, points: Sequence[Values]) -> tuple[Piece, ...]:
@@ -155,13 +163,13 @@ def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequenc
     heaviest = units[np.argsort(-tally.comparisons[units], kind="stable")[:_TRIED]]
     sample = np.unique(np.concatenate([heaviest, units[:: max(len(units) // _TRIED, 1)]]))
     if model.attentiveness.gauss(NUMPY, points[0], 2) is not None:
-        sizes = [size for size in _GAUSS_SIZES if size < exact]
-        if len(sizes) < 2:
+        if exact <= _GAUSS_SIZES[1]:
             return Gauss(exact)
-        rules = [Gauss(size) for size in sizes] + ([Gauss(exact)] if exact <= 2 * _GAUSS_SIZES[-1] else [])
-        found = _first_settled(model, tally, sample, rules, points)
-        if found is not None or rules[-1] == Gauss(exact):
-            return found or rules[-1]
+        sizes = [size for size in _GAUSS_SIZES if size < exact]
+        closing = [exact] if exact <= _MOST_GAUSS else []
+        found = _first_settled(model, tally, sample, [Gauss(size) for size in sizes + closing], points)
+        if found is not None or closing:
+            return found or Gauss(exact)
     low, high = _reach(model, points)
     grids = [Grid(size, low, high) for size in _GRID_SIZES]
     return _first_settled(model, tally, sample, grids, points) or grids[-1]
@@ -197,7 +205,7 @@ def _try(model: BehaviorModel, tally: Tally, units: np.ndarray, rule: Rule, valu
     log_p, log_c = model.log_prob(NUMPY, values, tally.cells)
     log_w, a, rest = rule.at(NUMPY, model, values)
     p, c = np.exp(np.asarray(log_p)), np.exp(np.asarray(log_c))
-    log_m = np.log(np.maximum(p[:, None] * a + c[:, None] * rest, _TINY))
+    log_m = _log_bracket(NUMPY, p, c, np.asarray(a), np.asarray(rest))
     shown = np.maximum(tally.shown[units], 0)
     n_outcomes = tally.count.shape[2]
     joint = np.zeros((len(units), len(log_w)))
@@ -206,9 +214,7 @@ def _try(model: BehaviorModel, tally: Tally, units: np.ndarray, rule: Rule, valu
     return np.asarray(NUMPY.logsumexp(joint + log_w, axis=1))
 
 
-def worst_error(
-    model: BehaviorModel, tally: Tally, pieces: Sequence[Piece], points: Sequence[Values]
-) -> float:
+def worst_error(model: BehaviorModel, tally: Tally, pieces: Sequence[Piece], points: Sequence[Values]) -> float:
     """Largest change of a unit's log-likelihood when the rules get twice the nodes, nats; 0 where they are exact."""
     worst = 0.0
     for piece in pieces:
@@ -217,7 +223,9 @@ def worst_error(
             isinstance(rule, Gauss) and 2 * rule.size > float(tally.comparisons[piece.units].max())
         ):
             continue
-        finer = Gauss(2 * rule.size) if isinstance(rule, Gauss) else Grid(2 * rule.size, 1.5 * rule.low, 1.5 * rule.high)
+        finer = (
+            Gauss(2 * rule.size) if isinstance(rule, Gauss) else Grid(2 * rule.size, 1.5 * rule.low, 1.5 * rule.high)
+        )
         heavy = piece.units[np.argsort(-tally.comparisons[piece.units], kind="stable")[:64]]
         for values in points:
             change = _try(model, tally, heavy, rule, values) - _try(model, tally, heavy, finer, values)

@@ -19,9 +19,10 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from .arrays import JNP, Group, Layout, device_cells, lay_out, over_chunks
 from .marginal import Problem, log_posterior, nodes_at, probabilities
+from .maximize import BOX
 from .nodes import Nodes
 
-__all__ = ["Summary", "Workload", "carried_intervals", "summarise", "workload"]
+__all__ = ["Summary", "Workload", "carried_intervals", "refinement", "summarise", "workload"]
 
 _STRATA = tuple((j + 0.5) / 16 for j in range(16))
 
@@ -115,7 +116,9 @@ def carried_intervals(
     uniform = qmc.LatinHypercube(d=free.size, rng=np.random.default_rng(seed)).random(draws)
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
-    points = free + norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) @ root.T
+    # Where the data leave a direction nearly flat the normal approximation reaches beyond all that estimates may.
+    reach = np.maximum(BOX, np.abs(free))
+    points = np.clip(free + norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) @ root.T, -reach, reach)
     drawn = []
     for point in points:
         nodes = nodes_at(model, point, work.problem)
@@ -154,7 +157,7 @@ def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
     nodes and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is
     nearly straight.
     """
-    integral, refine = _refinement(weights.shape[1])
+    integral, refine = refinement(weights.shape[1])
     distribution = jnp.clip(weights @ integral.T, 1e-14, 1 - 1e-14)
     scores = jax.scipy.special.ndtri(jax.lax.cummax(distribution, axis=1))
     wanted = jnp.asarray(norm.ppf(np.asarray(levels)))
@@ -163,7 +166,7 @@ def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
 
 
 @cache
-def _refinement(size: int) -> tuple[np.ndarray, np.ndarray]:
+def refinement(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Matrices (fine, node): integral of the sinc interpolant up to each fine point, and cubic interpolation there."""
     nodes, fine = np.arange(size), np.arange(4 * (size - 1) + 1) / 4
     integral = 0.5 + sici(np.pi * (fine[:, None] - nodes[None, :]))[0] / np.pi

@@ -32,11 +32,23 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_programs_are_let_go():
-    """Forget a module's compiled programs: each holds memory maps, of which a process may have 65,530 on Linux."""
-    yield
+def _let_go():
     jax = sys.modules.get("jax")
     if jax is not None:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_let_go():
+    """Forget a module's compiled programs: each holds memory maps, of which a process may have 65,530 on Linux."""
+    yield
+    _let_go()
+
+
+@pytest.fixture(autouse=True)
+def and_after_each_long_test(request):
+    """One long test may compile as many programs as a whole module."""
+    yield
+    if request.node.get_closest_marker("long"):
+        _let_go()

@@ -1,0 +1,87 @@
+"""Which form to sample: integrate users' latents out, or sample them? By estimated cost, said in words.
+
+A gradient of the marginal form costs units x cells x nodes (or votes x nodes where cells are many); one of the explicit
+form votes. Against that, the explicit form moves through one dimension a user: its trajectories are longer and its draws
+of the globals less independent, the more so the less each user's votes say of the user. The constants are measured
+(benchmarks/bayes.py --part choice); only their ratio matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.component import Finite
+from .compiled import Form, Statement
+from .integration import Levels
+
+__all__ = ["Choice", "choose"]
+
+# Seconds: a unit of work of either form on one core, and what a gradient costs whatever the data.
+_DENSE, _NODE, _ENTRY, _VOTE, _USER, _CALL = 0.5e-9, 8e-9, 6e-9, 15e-9, 60e-9, 60e-6
+_TRAJECTORY = 8.0  # gradients an independent draw of the globals, marginal form
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A form, and why.
+
+    Attributes:
+        form: "marginal" or "explicit".
+        marginal_cost, explicit_cost: estimated milliseconds an effective draw, one core.
+        reason: one sentence.
+    """
+
+    form: Form
+    marginal_cost: float
+    explicit_cost: float
+    reason: str
+
+
+def choose(statement: Statement) -> Choice:
+    """Compare the two forms for a statement in marginal form."""
+    tally = statement.tally
+    n_users = len(tally.users)
+    if isinstance(statement.model.attentiveness.latents(tally.schema), Finite):
+        return Choice("marginal", 0.0, 0.0, "marginal form: users' latents are finite and are summed out")
+    marginal = 1e3 * _TRAJECTORY * _marginal_gradient(statement)
+    votes = float(tally.multiplicity @ tally.comparisons)
+    explicit = 1e3 * _explicit_gradients(votes / n_users, n_users) * _explicit_gradient(statement)
+    form: Form = "marginal" if marginal <= explicit else "explicit"
+    first, second = sorted((marginal, explicit))
+    reason = (
+        f"{form} form: about {first:.2g} ms an effective draw against {second:.2g} for the other, estimated from "
+        f"{n_users:,} users in {len(tally):,} patterns, {votes:,.0f} votes and "
+        f"{max(_nodes(piece.rule) for piece in statement.pieces)} nodes"
+    )
+    return Choice(form, marginal, explicit, reason)
+
+
+def _nodes(rule: object) -> int:
+    return rule.size if hasattr(rule, "size") else 1
+
+
+def _marginal_gradient(statement: Statement) -> float:
+    """Seconds a gradient of the marginal form."""
+    tally, total = statement.tally, _CALL
+    entries = np.count_nonzero(tally.count, axis=(1, 2))
+    for piece in statement.pieces:
+        nodes = _nodes(piece.rule)
+        per_unit = len(tally.cells) * _DENSE * len(piece.units) if tally.dense else entries[piece.units].sum() * _ENTRY
+        total += nodes * (per_unit + len(piece.units) * _NODE + len(tally.cells) * _NODE)
+        total += 0.0 if isinstance(piece.rule, Levels) else 2e-6 * nodes
+    return float(total)
+
+
+def _explicit_gradient(statement: Statement) -> float:
+    """Seconds a gradient of the explicit form."""
+    tally = statement.tally
+    entries = np.count_nonzero(tally.count, axis=(1, 2))[tally.unit_of_user].sum()
+    cells = len(tally.cells) * len(tally.users) if tally.dense else entries
+    return float(_CALL + cells * _VOTE + len(tally.users) * _USER)
+
+
+def _explicit_gradients(votes_a_user: float, n_users: int) -> float:
+    """Gradients an effective draw of the slowest global, explicit form."""
+    return float(60.0 * (1.0 + 400.0 / votes_a_user) * max(n_users / 100.0, 1.0) ** 0.25)

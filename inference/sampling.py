@@ -1,0 +1,266 @@
+"""`sample`: from a model and a log to the posterior, as an ArviZ DataTree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.log import ComparisonLog
+from ..models.behavior import BehaviorModel
+from ..models.parameters import ParameterTable
+from .arrays import float64
+from .choice import choose
+from .compiled import Form, Statement, dispersed_points, settle, values_at
+from .fitting import fit_em
+from .results import Fit
+from .trees import assemble
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["sample"]
+
+Progress = Callable[[str, int, int], None]
+NEAR = 10.0
+"""Modes (and chains) this many nats below the best hold no mass worth a chain: less than exp(-10) of the best's."""
+
+_SCOUTS, _SCOUT_DRAWS = 2, 50
+_CLOUD = 400
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a backend gave.
+
+    Attributes:
+        values: of each chain {parameter: (draw, ...)} on the constrained scale, with `attentiveness` (draw, user) in
+            the explicit form.
+        stats: of each chain {statistic: (draw,)}.
+        method: how chains ran, in words.
+        starts: the name of the mode each chain started from.
+    """
+
+    values: list[dict[str, np.ndarray]]
+    stats: list[dict[str, np.ndarray]]
+    method: str
+    starts: list[str]
+
+
+@float64
+def sample(
+    model: BehaviorModel,
+    log: ComparisonLog,
+    *,
+    backend: str = "numpyro",
+    latent: str = "auto",
+    chains: int = 4,
+    draws: int = 1000,
+    tune: int = 1000,
+    seed: int = 0,
+    target_accept: float = 0.9,
+    init: str = "modes",
+    keep_users: str = "auto",
+    predictive: int = 100,
+    fit: Fit | None = None,
+    progress: Progress | None = None,
+) -> xarray.DataTree:
+    """Sample the posterior of a behavioural model by NUTS.
+
+    Args:
+        model: the declaration.
+        log: the comparisons.
+        backend: "numpyro" or "pymc" (sampled by nutpie).
+        latent: "marginal" (users' attentiveness integrated out, then drawn exactly given each draw of the globals),
+            "explicit" (sampled like any other parameter), or "auto", which estimates what an effective draw costs in
+            either form. Latents that are finite are summed out in both.
+        chains: chains in the answer.
+        draws: of each chain, after warm-up.
+        tune: iterations of warm-up of each chain.
+        seed: of all randomness: the same seed gives the same draws.
+        target_accept: of the step-size adaptation.
+        init: "modes": chains start dispersed over the modes that EM finds within 10 nats of the best one, and a short
+            scout starts from each of the next two, to see whether it stays. "prior": from draws of the prior.
+        keep_users: "draws" (attentiveness of every user at every draw), "summary" (mean, sd and 90 % interval, from
+            128 of the draws), "none", or "auto": draws up to 50 million numbers, else the summary.
+        predictive: prior and posterior predictive replicates of the votes, as far as they stay below 20 million counts.
+        fit: an EM fit of the same model and log, to start from (else it is made).
+        progress: called with (stage, done, total).
+
+    Returns:
+        a DataTree with the groups posterior (globals; `attentiveness` where draws are kept), sample_stats,
+        log_likelihood (votes of each user, attentiveness integrated out: the unit of LOO is the user), prior,
+        prior_predictive, posterior_predictive (votes of a new user in the place of each), observed_data,
+        constant_data, and `users` where a summary was asked for. Its attributes hold the declaration, versions, seed,
+        fingerprint of the log, why the form was chosen, the modes and what became of the scouts. Save it with
+        `.to_netcdf(path)` or `.to_zarr(path)`.
+
+    Raises:
+        InputError: no comparisons, ties under a model without, a missing column.
+        EarnestError: an argument is not what it should be, or the backend is not installed. Before anything compiles.
+
+    Reference: model.md, section 6; Hoffman and Gelman (2014), JMLR 15.
+    """
+    _check(backend, latent, chains, draws, tune, seed, target_accept, init, keep_users, predictive)
+    _require(backend)
+    say = progress or (lambda stage, done, total: None)
+    settled = settle(model, log)
+    if fit is not None:
+        _check_fit(fit, settled.model, log)
+    elif init == "modes":
+        fit = fit_em(model, log, progress=lambda stage, iteration, _: say(f"EM, {stage}", iteration, 0))
+    rng = np.random.default_rng([seed, 1])
+    plan = _plan(settled.table, fit if init == "modes" else None, chains, rng)
+    marginal = settled.statement("marginal", [values_at(settled.table, z) for z in plan.tried])
+    choice = choose(marginal)
+    form = choice.form if latent == "auto" else cast(Form, latent)
+    statement = marginal if form == "marginal" else settled.statement(form)
+    run = _run(backend, statement, plan, fit, chains, draws, tune, seed, target_accept, rng, say)
+    why = choice.reason if latent == "auto" else f"{statement.form} form, as asked for"
+    tree = assemble(
+        run, statement, marginal, settled.counts, log, fit, why, backend=backend, draws=draws, tune=tune, seed=seed,
+        keep_users=keep_users, predictive=predictive, init=init, near=NEAR, target_accept=target_accept, say=say,
+    )  # fmt: skip
+    say(tree.attrs["form"], 1, 1)
+    return tree
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where chains start, on the free scale: (point, name of the mode) each; `tried` spread over all of it."""
+
+    main: list[tuple[np.ndarray, str]]
+    scouts: list[tuple[np.ndarray, str]]
+    cloud: np.ndarray
+    tried: list[np.ndarray]
+
+
+def _plan(table: ParameterTable, fit: Fit | None, chains: int, rng: np.random.Generator) -> _Plan:
+    if fit is None:
+        points = [table.pack(table.sample_prior(rng)) for _ in range(max(chains, 8))]
+        main = [(point, "prior draw") for point in points[:chains]]
+        return _Plan(main, [], np.zeros((0, table.size)), points)
+    best = fit.modes[0].objective if fit.modes else np.nan
+    centres = [(fit.centre, "best mode")]
+    for number, mode in enumerate(fit.modes[1:], 2):
+        gap = best - mode.objective
+        centres.append((table.pack(mode.parameters), f"mode {number}, {gap:.1f} nats below the best in EM"))
+    near = [centre for centre, mode in zip(centres, fit.modes, strict=False) if best - mode.objective <= NEAR]
+    near = near or centres[:1]
+    far = [centre for centre in centres if not any(centre[1] == other[1] for other in near)][:_SCOUTS]
+
+    def around(centre: np.ndarray, spread: float, n: int = 1) -> np.ndarray:
+        return dispersed_points(table, centre, fit.spread, n, spread, rng)
+
+    main = [(around(near[i % len(near)][0], 1.5)[0], near[i % len(near)][1]) for i in range(chains)]
+    scouts = [(centre, name) for centre, name in far]
+    tried = [point for point, _ in main] + [point for centre, _ in centres for point in around(centre, 1.5, 3)]
+    return _Plan(main, scouts, around(fit.centre, 1.0, _CLOUD), tried + [centre for centre, _ in centres])
+
+
+def _run(
+    backend: str, statement: Statement, plan: _Plan, fit: Fit | None, chains: int, draws: int, tune: int, seed: int,
+    target_accept: float, rng: np.random.Generator, say: Progress,
+) -> Run:  # fmt: skip
+    starts = [*plan.main, *plan.scouts]
+    values = [_site_values(statement, point, fit, rng) for point, _ in starts]
+    names = [name for _, name in starts]
+    if backend == "numpyro":
+        from .in_numpyro import run_numpyro
+
+        cloud = [_site_values(statement, point, fit, rng) for point in plan.cloud]
+        done: dict[int, int] = {}
+
+        def report(r: Any) -> None:
+            done[r.chain] = r.done
+            divergences = f", {r.divergences} divergences" if r.divergences else ""
+            total = (tune + draws) * len(plan.main) + (tune + _SCOUT_DRAWS) * len(plan.scouts)
+            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{divergences}", sum(done.values()), total)
+
+        say("compiling", 0, 0)
+        lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
+        by_chain, stats, method = run_numpyro(
+            statement, values, cloud, chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept,
+            report=report,
+        )  # fmt: skip
+        return Run(by_chain, stats, method, names)
+    from .in_pymc import pymc_model, run_pymc
+
+    say("compiling", 0, 0)
+    native = pymc_model(statement)
+    n_main = len(plan.main)
+    main = run_pymc(
+        native, values[:n_main], chains=chains, draws=draws, tune=tune, seed=seed, target_accept=target_accept,
+        report=say,
+    )  # fmt: skip
+    parts, labels = [main], [names[0] if len(set(names[:n_main])) == 1 else "one of the near modes"] * chains
+    for number, start in enumerate(values[n_main:]):
+        parts.append(
+            run_pymc(native, [start], chains=1, draws=_SCOUT_DRAWS, tune=tune, seed=seed + number + 1,
+                     target_accept=target_accept)
+        )  # fmt: skip
+        labels.append(names[n_main + number])
+    split = [({k: v[i] for k, v in p[0].items()}, {k: v[i] for k, v in p[1].items()})
+             for p in parts for i in range(len(next(iter(p[1].values()))))]  # fmt: skip
+    return Run([part[0] for part in split], [part[1] for part in split], main[2], labels)
+
+
+def _site_values(
+    statement: Statement, free: np.ndarray, fit: Fit | None, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Values of every site at a start; in the explicit form users start near EM's estimate or from the population."""
+    values = values_at(statement.table, free)
+    if statement.form == "marginal":
+        return values
+    if fit is None:
+        eta = statement.model.attentiveness.sample(rng, values, len(statement.tally.users))
+    else:
+        frame = fit.attentiveness.set_index("user").loc[statement.tally.users]
+        # A Beta with the user's mean and sd: a normal one would leave the interval.
+        mean = np.clip(frame["mean"].to_numpy(), 1e-3, 1 - 1e-3)
+        size = np.maximum(mean * (1 - mean) / np.maximum(frame["sd"].to_numpy(), 1e-3) ** 2 - 1, 0.5)
+        eta = rng.beta(mean * size, (1 - mean) * size)
+    eta = np.clip(np.asarray(eta, dtype=float), 1e-3, 1 - 1e-3)
+    return {**values, "attentiveness_logit": np.log(eta) - np.log1p(-eta)}
+
+
+def _check(
+    backend: str, latent: str, chains: int, draws: int, tune: int, seed: int, target_accept: float, init: str,
+    keep_users: str, predictive: int,
+) -> None:  # fmt: skip
+    words: Sequence[tuple[str, Any, tuple[str, ...]]] = (
+        ("backend", backend, ("numpyro", "pymc")),
+        ("latent", latent, ("auto", "marginal", "explicit")),
+        ("init", init, ("modes", "prior")),
+        ("keep_users", keep_users, ("auto", "draws", "summary", "none")),
+    )
+    for name, value, allowed in words:
+        if value not in allowed:
+            raise EarnestError(f"{name}={value!r}: expected {' or '.join(repr(word) for word in allowed)}")
+    numbers = (("chains", chains, 1), ("draws", draws, 4), ("tune", tune, 20), ("seed", seed, 0),
+               ("predictive", predictive, 0))  # fmt: skip
+    for name, number, least in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+            raise EarnestError(f"{name}={number!r}: expected a whole number, {least} or more")
+    if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
+        raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
+
+
+def _require(backend: str) -> None:
+    needed = {"numpyro": ("numpyro", "arviz_base"), "pymc": ("pymc", "nutpie", "arviz_base")}[backend]
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise EarnestError(
+            f"backend={backend!r} needs {' and '.join(missing)}, which is not installed: pip install 'earnest[{backend}]'"
+        )
+
+
+def _check_fit(fit: Fit, model: BehaviorModel, log: ComparisonLog) -> None:
+    if fit.method != "marginal" or fit.objective != "map":
+        raise EarnestError("fit: expected a fit by method='marginal' and objective='map', whose modes the chains share")
+    if fit.model != model or fit.fingerprint != log.fingerprint():
+        raise EarnestError("fit: it was made from another model or another log; leave it out, or fit this model again")

@@ -1,0 +1,350 @@
+"""Draws as an ArviZ DataTree: names on every axis, and everything that says how they were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..comparisons.cells import Counts
+from ..comparisons.log import ComparisonLog
+from .compiled import Statement
+from .integration import worst_error
+from .results import Fit
+from .tally import Tally, tally
+from .users_given import users_given
+
+if TYPE_CHECKING:
+    import xarray
+
+    from .sampling import Run
+
+__all__ = ["assemble"]
+
+_MOST_NUMBERS = 50_000_000  # of attentiveness, and of log-likelihoods, that are kept without being asked for
+_MOST_VOTES = 20_000_000  # counts in each group of replicates
+_SUMMARY_DRAWS = 128
+_PRIOR_DRAWS = 500
+
+
+def assemble(
+    run: Run,
+    statement: Statement,
+    marginal: Statement,
+    counts: Counts,
+    log: ComparisonLog,
+    fit: Fit | None,
+    why: str,
+    *,
+    backend: str,
+    draws: int,
+    tune: int,
+    seed: int,
+    keep_users: str,
+    predictive: int,
+    init: str,
+    near: float,
+    target_accept: float,
+    say: Callable[[str, int, int], None],
+) -> xarray.DataTree:
+    """Everything that `sample` returns; see there."""
+    from arviz_base import from_dict
+
+    table, votes = marginal.table, tally(counts, merge=False)
+    rng = np.random.default_rng([seed, 2])
+    heights = [_height(marginal, chain) for chain in run.values]
+    complete = [i for i, chain in enumerate(run.stats) if len(chain["lp"]) == draws]
+    best = max(heights[i] for i in complete)
+    kept = [i for i in complete if heights[i] > best - near]
+    values = {p.name: np.stack([run.values[i][p.name] for i in kept]) for p in table.parameters}
+    groups: dict[str, dict[str, Any]] = {
+        "posterior": dict(values),
+        "sample_stats": {name: np.stack([run.stats[i][name] for i in kept]) for name in run.stats[kept[0]]},
+    }
+    n_users, n_chains = len(votes.users), len(kept)
+    if keep_users == "auto":
+        keep_users = "draws" if n_chains * draws * n_users <= _MOST_NUMBERS else "summary"
+    pass_groups, users = _users(
+        marginal, statement, counts, values, [run.values[i] for i in kept], keep_users, draws, rng, say
+    )
+    for name, group in pass_groups.items():
+        groups.setdefault(name, {}).update(group)
+    replicates = min(predictive, _MOST_VOTES // max(votes.count.size, 1))
+    say("replicates", 0, 0)
+    groups.update(_prior_groups(marginal, votes, replicates, rng))
+    if replicates:
+        groups["posterior_predictive"] = {"votes": _replicates(marginal, votes, values, replicates, rng)}
+        groups["observed_data"] = {"votes": _small(votes.count)}
+    groups["constant_data"] = {"comparisons": votes.comparisons}
+    if replicates:
+        groups["constant_data"]["shown_comparisons"] = _small(votes.count.sum(2))
+    coords = {**table.coords, "user": list(votes.users), "shown": _slot_names(votes)}
+    dims = {p.name: list(p.dims) for p in table.parameters} | {
+        "attentiveness": ["user"],
+        "comparisons": ["user"],
+        "shown_comparisons": ["user", "shown"],
+    }
+    tree: Any = from_dict(
+        {name: group for name, group in groups.items() if name not in ("log_likelihood",)},
+        coords=coords,
+        dims=dims | {"votes": ["user", "shown", "outcome"]},
+    )
+    if "log_likelihood" in groups:
+        likelihood: Any = from_dict(
+            {"log_likelihood": groups["log_likelihood"]}, coords=coords, dims={"votes": ["user"]}
+        )
+        tree["log_likelihood"] = likelihood["log_likelihood"]
+    if users is not None:
+        tree["users"] = _users_node(users, votes)
+    points = _some(values, 6)
+    error = worst_error(marginal.model, marginal.tally, marginal.pieces, points)
+    notes = _notes(run, heights, complete, kept, best, near, draws, error, keep_users, replicates, predictive)
+    tree.attrs.update(
+        {
+            "declaration": marginal.model.to_toml(),
+            "backend": backend,
+            "form": f"{statement.form}",
+            "form_reason": why,
+            "chains_ran": run.method,
+            "chain_starts": json.dumps([run.starts[i] for i in kept]),
+            "init": init,
+            "seed": seed,
+            "draws": draws,
+            "tune": tune,
+            "target_accept": target_accept,
+            "fingerprint": log.fingerprint(),
+            "columns": json.dumps(dict(log.mapping)),
+            "keep_users": keep_users,
+            "observed_unit": "user",
+            "integration_error_nats": error,
+            "modes": json.dumps(_modes(fit)),
+            "scouts": json.dumps(_scouts(run, heights, complete, kept, best)),
+            "notes": "\n".join([*(log.notes if fit is None else fit.notes), *notes]),
+            "versions": json.dumps(_versions()),
+        }
+    )
+    return tree  # type: ignore[no-any-return]  # a DataTree; arviz_base is imported late
+
+
+def _height(statement: Statement, chain: Mapping[str, np.ndarray]) -> float:
+    """Median log posterior density (latents integrated out) of a chain's draws, nats."""
+    from ..models.namespace import NUMPY
+
+    return float(np.median([float(statement.log_density(NUMPY, point)) for point in _some(chain, 9, chained=False)]))
+
+
+def _some(values: Mapping[str, np.ndarray], n: int, chained: bool = True) -> list[dict[str, np.ndarray]]:
+    """Some of the draws, evenly, as points."""
+    if not values:
+        return [{}]
+    flat = {k: np.asarray(v).reshape(-1, *np.shape(v)[2:]) if chained else np.asarray(v) for k, v in values.items()}
+    size = len(next(iter(flat.values())))
+    return [{k: v[i] for k, v in flat.items()} for i in np.unique(np.linspace(0, size - 1, n).astype(int))]
+
+
+def _users(
+    marginal: Statement,
+    statement: Statement,
+    counts: Counts,
+    values: Mapping[str, np.ndarray],
+    chains: list[dict[str, np.ndarray]],
+    keep: str,
+    draws: int,
+    rng: np.random.Generator,
+    say: Callable[[str, int, int], None],
+) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray] | None]:
+    """Groups that hold users' quantities, and the summary of users if it is asked for."""
+    n_users, n_chains = len(counts.users), len(chains)
+    per_chain = max(min(draws, _MOST_NUMBERS // max(n_chains * n_users, 1)), 1)
+    thinned = np.unique(np.linspace(0, draws - 1, draws if keep == "draws" else per_chain).astype(int))
+    if keep != "draws" and per_chain < draws:
+        thinned = np.unique(np.linspace(0, draws - 1, max(_SUMMARY_DRAWS // n_chains, 1)).astype(int))
+    size = n_chains * len(thinned)
+    flat = {name: np.asarray(v)[:, thinned].reshape(size, *np.shape(v)[2:]) for name, v in values.items()}
+    wanted = np.unique(np.linspace(0, size - 1, _SUMMARY_DRAWS).astype(int))
+    order = _latin(rng, len(wanted), n_users) if keep == "summary" else None
+    place = np.full(size, -1)
+    place[wanted] = np.arange(len(wanted))
+
+    def uniforms(first: int, n: int) -> np.ndarray:
+        at = place[first : first + n]
+        if order is None:
+            return rng.random((n, n_users))
+        return np.where((at >= 0)[:, None], order[np.maximum(at, 0)], 0.5)
+
+    likelihood = np.empty((size, n_users))
+    attentiveness = np.empty((size, n_users)) if keep == "draws" else None
+    drawn = np.empty((len(wanted), n_users), dtype=np.float32) if keep == "summary" else None
+    total, square = np.zeros(n_users), np.zeros(n_users)
+    if statement.form == "explicit" and keep != "summary":
+        groups = {"log_likelihood": {"votes": _log_likelihood(marginal, flat, say).reshape(n_chains, -1, n_users)}}
+        if keep == "draws":
+            groups["posterior"] = {"attentiveness": np.stack([chain["attentiveness"] for chain in chains])}
+        return groups, None
+    for part in users_given(
+        marginal.model, counts, flat, uniforms, lambda done, of: say("users given the globals", done, of)
+    ):
+        where = slice(part.first, part.first + len(part.mean))
+        likelihood[where] = part.log_likelihood
+        total += part.mean.sum(0)
+        square += (part.sd**2 + part.mean**2).sum(0)
+        if attentiveness is not None:
+            attentiveness[where] = part.attentiveness
+        if drawn is not None:
+            inside = place[where] >= 0
+            drawn[place[where][inside]] = part.attentiveness[inside]
+    groups: dict[str, dict[str, Any]] = {
+        "log_likelihood": {"votes": likelihood.reshape(n_chains, len(thinned), n_users)}
+    }
+    if attentiveness is not None:
+        groups["posterior"] = {"attentiveness": attentiveness.reshape(n_chains, draws, n_users)}
+    summary = None
+    if drawn is not None:
+        mean = total / size
+        lower, upper = np.quantile(drawn, [0.05, 0.95], axis=0)
+        summary = {
+            "mean": mean,
+            "sd": np.sqrt(np.maximum(square / size - mean**2, 0.0)),
+            "lower": lower,
+            "upper": upper,
+        }
+    return groups, summary
+
+
+def _log_likelihood(
+    marginal: Statement, values: Mapping[str, np.ndarray], say: Callable[[str, int, int], None]
+) -> np.ndarray:
+    """Log marginal likelihood of every user at every draw, nats, (draw, user)."""
+    import jax
+
+    from .arrays import JNP
+
+    @jax.jit
+    def piece(points: dict[str, Any]) -> Any:
+        def one(point: dict[str, Any]) -> Any:
+            p, c = marginal.probabilities(JNP, point)
+            return marginal.log_marginal(JNP, p, c, marginal.rules(JNP, point), marginal.tally.count)
+
+        return jax.lax.map(one, points)
+
+    size = len(next(iter(values.values())))
+    out = np.empty((size, len(marginal.tally.users)))
+    for first in range(0, size, 100):
+        at = np.minimum(np.arange(first, first + 100), size - 1)
+        part = np.asarray(piece({name: np.asarray(value)[at] for name, value in values.items()}))
+        n = min(100, size - first)
+        out[first : first + n] = marginal.tally.of_users(part[:n])
+        say("users given the globals", first + n, size)
+    return out
+
+
+def _latin(rng: np.random.Generator, n: int, n_users: int) -> np.ndarray:
+    """Probabilities (n, user): each user's column has one in each n-th of the unit interval, in random order."""
+    columns = np.tile(np.arange(n)[:, None], (1, n_users))
+    return np.asarray((rng.permuted(columns, axis=0) + rng.random((n, n_users))) / n)
+
+
+def _prior_groups(
+    statement: Statement, votes: Tally, replicates: int, rng: np.random.Generator
+) -> dict[str, dict[str, Any]]:
+    draws = [statement.table.sample_prior(rng) for _ in range(_PRIOR_DRAWS)]
+    prior = {p.name: np.stack([draw[p.name] for draw in draws])[None] for p in statement.table.parameters}
+    if not replicates:
+        return {"prior": prior} if prior else {}
+    out: dict[str, dict[str, Any]] = {"prior": prior} if prior else {}
+    out["prior_predictive"] = {"votes": _replicates(statement, votes, prior, replicates, rng)}
+    return out
+
+
+def _replicates(
+    statement: Statement, votes: Tally, values: Mapping[str, np.ndarray], n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Votes of a new user in the place of each, (1, draw, user, slot, outcome), told forward by the simulator's parts."""
+    from ..models.namespace import NUMPY
+
+    for_users = Statement(statement.model, statement.table, votes, "explicit", ())
+    out = []
+    for point in _some(values, n):
+        eta = np.asarray(statement.model.attentiveness.sample(rng, point, len(votes)), dtype=float)
+        p, c = (np.asarray(part) for part in for_users.probabilities(NUMPY, point))
+        out.append(_small(for_users.simulate(rng, p, c, eta, 1.0 - eta)))
+    return np.stack(out)[None]
+
+
+def _small(votes: np.ndarray) -> np.ndarray:
+    return votes.astype(np.int16 if votes.max(initial=0) < 32000 else np.int64)
+
+
+def _slot_names(votes: Tally) -> list[Any]:
+    return list(votes.names) if votes.dense else list(range(votes.shown.shape[1]))
+
+
+def _users_node(users: Mapping[str, np.ndarray], votes: Tally) -> Any:
+    import xarray
+
+    variables = {name: (("user",), value) for name, value in users.items()}
+    data = xarray.Dataset({**variables, "comparisons": (("user",), votes.comparisons)}, {"user": list(votes.users)})
+    return xarray.DataTree(data)
+
+
+def _notes(
+    run: Run, heights: list[float], complete: list[int], kept: list[int], best: float, near: float, draws: int,
+    error: float, keep_users: str, replicates: int, predictive: int,
+) -> list[str]:  # fmt: skip
+    notes = []
+    for i in sorted(set(complete) - set(kept)):
+        notes.append(
+            f"the chain from {run.starts[i]} ended {best - heights[i]:.1f} nats below the best and is left out: it is "
+            "in another mode"
+        )
+    for i in range(len(run.values)):
+        if i not in complete and heights[i] > best + near:
+            notes.append(
+                f"the scout from {run.starts[i]} found a mode {heights[i] - best:.1f} nats above the chains': sample "
+                "again with init='prior' and more warm-up"
+            )
+    if len(kept) < 2:
+        notes.append("one chain only: R-hat says nothing; ask for more chains")
+    if error > 1e-6:
+        notes.append(
+            f"integrating over users' latents is off by up to {error:.1e} nats a user; use latent='explicit' to check"
+        )
+    if replicates < predictive:
+        notes.append(f"{replicates} replicates of the votes are kept instead of {predictive}: more would not fit")
+    return notes
+
+
+def _modes(fit: Fit | None) -> list[dict[str, float]]:
+    if fit is None or not fit.modes:
+        return []
+    best = fit.modes[0].objective
+    return [
+        {
+            "nats_below_best": float(best - mode.objective),
+            "rank_correlation": float(mode.rank_correlation),
+            "attentive_share": float(mode.attentive_share),
+        }
+        for mode in fit.modes
+    ]
+
+
+def _scouts(run: Run, heights: list[float], complete: list[int], kept: list[int], best: float) -> list[dict[str, Any]]:
+    """What became of the chains that are not in the answer."""
+    return [
+        {"start": run.starts[i], "nats_below_best": best - heights[i], "stayed": bool(best - heights[i] > 10.0)}
+        for i in range(len(run.values))
+        if i not in kept
+    ]
+
+
+def _versions() -> dict[str, str]:
+    out = {}
+    for name in ("earnest", "jax", "numpyro", "pymc", "nutpie", "arviz"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
