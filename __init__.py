@@ -67,8 +67,8 @@ __all__ = [
     "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "ComparisonLog",
     "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Groups", "InputError", "KnownAdvantage", "Mode",
     "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema", "ThresholdCurve", "Truth",
-    "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons", "sample", "thresholds", "to_numpyro", "to_pymc",
-    "write_preferences",
+    "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons", "sample", "thresholds", "to_numpyro",
+    "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ accelerator all chains advance together in one vectorised program.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
-__all__ = ["Chains", "ChainReport", "run_chains"]
+__all__ = ["ChainReport", "Chains", "run_chains"]
 
 Mass = Mapping[tuple[str, ...], Any]
 
@@ -44,11 +45,13 @@ class Chains:
         draws: {site: unconstrained values, (draw, ...)} of each chain.
         stats: {ArviZ name: (draw,)} of each chain.
         method: how chains ran, in words.
+        compiling: seconds until the first iteration.
     """
 
     draws: list[dict[str, np.ndarray]]
     stats: list[dict[str, np.ndarray]]
     method: str
+    compiling: float
 
 
 def run_chains(
@@ -84,6 +87,7 @@ def run_chains(
         report: called from the chains' threads.
         vectorised: all chains in one program (default: on an accelerator).
     """
+    clock = time.perf_counter()
     init, sample = hmc(potential_fn_gen=lambda data: lambda z: potential(data, z), algo="NUTS")
     adaptive = inverse_mass is None
     first = tune if adaptive else tune // 2
@@ -113,18 +117,23 @@ def run_chains(
         draws = [max(draws)]
     states = [begin(z, key[0], data, mass) for z, key, mass in zip(points, keys, masses, strict=True)]
     step = jax.jit(jax.vmap(piece, in_axes=(0, None)) if vectorised else piece).lower(states[0], data).compile()
+    compiling = time.perf_counter() - clock
     course = _Course(step, begin, data, first, tune - first, 1 if vectorised else 0, report)
     workers = max(min(len(states), os.cpu_count() or 1), 1)
     with ThreadPoolExecutor(workers) as pool:
         # JAX's 64-bit switch is local to a thread, and compiled code keeps what it was compiled with.
-        futures = [pool.submit(_in_float64, course.run, number, state, key[1], mass, length)
-                   for number, (state, key, mass, length) in enumerate(zip(states, keys, masses, draws, strict=True))]  # fmt: skip
+        each = enumerate(zip(states, keys, masses, draws, strict=True))
+        futures = [
+            pool.submit(_in_float64, course.run, number, state, key[1], mass, length)
+            for number, (state, key, mass, length) in each
+        ]
         finished = [future.result() for future in futures]
     if vectorised:
         both = [jax.tree.map(lambda a, i=i: a[i], finished[0]) for i in range(n)]
         return Chains([z for z, _ in both], [s for _, s in both],
-                      f"{n} chains side by side in one program on {jax.default_backend()}")  # fmt: skip
-    return Chains([z for z, _ in finished], [s for _, s in finished], f"{n} chains on {workers} threads of the CPU")
+                      f"{n} chains side by side in one program on {jax.default_backend()}", compiling)  # fmt: skip
+    method = f"{n} chains on {workers} threads of the CPU"
+    return Chains([z for z, _ in finished], [s for _, s in finished], method, compiling)
 
 
 def _stacked(items: Sequence[Any]) -> Any:

@@ -1,9 +1,9 @@
 """Which form to sample: integrate users' latents out, or sample them? By estimated cost, said in words.
 
 A gradient of the marginal form costs units x cells x nodes (or votes x nodes where cells are many); one of the explicit
-form votes. Against that, the explicit form moves through one dimension a user: its trajectories are longer and its draws
-of the globals less independent, the more so the less each user's votes say of the user. The constants are measured
-(benchmarks/bayes.py --part choice); only their ratio matters.
+form votes. Against that, the explicit form moves through one dimension a user: its trajectories are longer and its
+draws of the globals less independent, the more so the less each user's votes say of the user. The constants are
+measured (benchmarks/bayes.py --part choice); only their ratio matters.
 """
 
 from __future__ import annotations

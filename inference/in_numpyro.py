@@ -85,7 +85,7 @@ def run_numpyro(
     seed: int,
     target_accept: float,
     report: Callable[[ChainReport], None] | None = None,
-) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]], str]:
+) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]], str, float]:
     """Sample a statement by NumPyro's NUTS.
 
     Args:
@@ -97,7 +97,8 @@ def run_numpyro(
         report: called from the chains' threads.
 
     Returns:
-        of each chain {site: constrained values (draw, ...)} and {statistic: (draw,)}; how chains ran, in words.
+        of each chain {site: constrained values (draw, ...)} and {statistic: (draw,)}; how chains ran, in words; the
+        seconds that compiling took.
     """
     model = numpyro_model(statement)
     to_free = jax.jit(lambda values: unconstrain_fn(model, (), {}, values))
@@ -122,7 +123,7 @@ def run_numpyro(
         blocks=blocks, inverse_mass=mass, report=report,
     )  # fmt: skip
     values = [jax.tree.map(np.asarray, to_values(draws)) for draws in chains.draws]
-    return values, chains.stats, chains.method
+    return values, chains.stats, chains.method, chains.compiling
 
 
 def _first_mass(own: tuple[str, ...], cloud: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], np.ndarray] | None:
@@ -149,7 +150,8 @@ class _Votes(dist.Distribution):
         shown = tally.shown.clip(0)
         p, c = self.p.reshape(-1, n_outcomes)[shown], self.c.reshape(-1, n_outcomes)[shown]
         m = a[..., None, None] * p + rest[..., None, None] * c
-        left, out, below = jnp.asarray(tally.count.sum(2)), [], 1.0
+        out: list[Any] = []
+        left, below = jnp.asarray(tally.count.sum(2)), jnp.ones(())
         for y in range(n_outcomes - 1):
             key, now = jax.random.split(key)
             share = jnp.clip(m[..., y] / jnp.maximum(below, 1e-300), 0.0, 1.0)
@@ -221,7 +223,7 @@ class Logits(dist.Distribution):
 
         dtype = jnp.result_type(float)
         seed = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-        answer = jax.ShapeDtypeStruct(sample_shape, dtype)
+        answer: Any = jax.eval_shape(lambda: jnp.zeros(sample_shape, dtype))
         return jax.pure_callback(draw, answer, dict(self.values), seed, vmap_method="sequential")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -70,7 +71,7 @@ def run_pymc(
     seed: int,
     target_accept: float,
     report: Callable[[str, int, int], None] | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str, float]:
     """Sample a PyMC model by nutpie.
 
     Args:
@@ -80,10 +81,12 @@ def run_pymc(
         report: called with (stage, done, total).
 
     Returns:
-        {variable: (chain, draw, ...)}, {statistic by ArviZ's name: (chain, draw)}, and how chains ran, in words.
+        {variable: (chain, draw, ...)}, {statistic by ArviZ's name: (chain, draw)}; how chains ran, in words; the
+        seconds that compiling took.
     """
     import nutpie
 
+    clock = time.perf_counter()
     cores = max(min(chains, os.cpu_count() or 1), 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Numba on operations that it leaves to Python
@@ -92,11 +95,12 @@ def run_pymc(
 
         def begin(chain_seed: Any) -> np.ndarray:
             # A function of the chain's seed, so that the order in which threads ask does not matter.
-            return points[int(np.random.default_rng(chain_seed).integers(len(points)))]
+            return np.asarray(points[int(np.random.default_rng(chain_seed).integers(len(points)))])
 
         compiled = dataclasses.replace(compiled, initial_point_func=begin)
+        compiling = time.perf_counter() - clock
         if report is not None:
-            report("compiled; sampling", 0, tune + draws)
+            report("sampling", 0, 0)
         tree = nutpie.sample(
             compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed, target_accept=target_accept,
             progress_bar=False, save_warmup=False,
@@ -105,7 +109,7 @@ def run_pymc(
     known = {"diverging": "diverging", "energy": "energy", "logp": "lp", "n_steps": "n_steps", "depth": "tree_depth",
              "mean_tree_accept": "acceptance_rate", "step_size": "step_size"}  # fmt: skip
     stats = {ours: np.asarray(tree.sample_stats[name]) for name, ours in known.items() if name in tree.sample_stats}
-    return values, stats, f"{chains} chains of nutpie on {cores} threads"
+    return values, stats, f"{chains} chains of nutpie on {cores} threads", compiling
 
 
 def _unconstrained(native: Any, starts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -126,13 +130,13 @@ def _marginal_votes(statement: Statement, p: Any, c: Any, rules: list[tuple[Any,
     """Votes of units whose latent is integrated out; batch (unit,), support (shown, outcome)."""
 
     def logp(value: Any, *parts: Any) -> Any:
-        p, c, *parts = _once(*parts)
-        each = statement.log_marginal(PT, p, c, _threes(parts), _known(value))
+        p, c, *rules = _once(*parts)
+        each = statement.log_marginal(PT, p, c, _threes(rules), _known(value))
         return each * statement.tally.multiplicity if statement.tally.merged else each
 
     def random(*parts: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
-        p, c, *parts = _once(*parts)
-        return statement.simulate(rng, p, c, *statement.draw_latent(rng, _threes(parts)))
+        p, c, *rules = _once(*parts)
+        return statement.simulate(rng, p, c, *statement.draw_latent(rng, _threes(rules)))
 
     nodes = ",".join(",".join([f"(k{i})"] * 3) for i in range(len(rules)))
     parts = [part for rule in rules for part in rule]
@@ -143,10 +147,12 @@ def _conditional_votes(statement: Statement, p: Any, c: Any, a: Any, rest: Any) 
     """Votes of users given their attentiveness; batch (user,), support (shown, outcome)."""
 
     def logp(value: Any, p: Any, c: Any, a: Any, rest: Any) -> Any:
-        return statement.log_conditional(PT, *_once(p, c), a, rest, _known(value))
+        p, c = _once(p, c)
+        return statement.log_conditional(PT, p, c, a, rest, _known(value))
 
     def random(p: Any, c: Any, a: Any, rest: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
-        return statement.simulate(rng, *_once(p, c), a, rest)
+        p, c = _once(p, c)
+        return statement.simulate(rng, p, c, a, rest)
 
     _votes(statement, [p, c, a, rest], logp, random, "(c),(c),(),()->(s,o)", "ConditionalVotes")
 
@@ -180,7 +186,7 @@ def _attention(statement: Statement, values: dict[str, Any]) -> tuple[Any, Any]:
         shape = tuple(int(n) for n in np.atleast_1d(size)) if size is not None else ()
         eta = component.sample(rng, dict(zip(own, given, strict=True)), int(np.prod(shape)))
         eta = np.clip(np.asarray(eta, dtype=float).reshape(shape), 1e-300, 1 - 1e-16)
-        return np.log(eta) - np.log1p(-eta)
+        return np.asarray(np.log(eta) - np.log1p(-eta))
 
     cores = [f"({','.join(f'd{i}_{j}' for j in range(values[name].ndim))})" for i, name in enumerate(own)]
     logit = pm.CustomDist(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -43,12 +45,14 @@ class Run:
         stats: of each chain {statistic: (draw,)}.
         method: how chains ran, in words.
         starts: the name of the mode each chain started from.
+        seconds: what compiling took, and all iterations of all chains.
     """
 
     values: list[dict[str, np.ndarray]]
     stats: list[dict[str, np.ndarray]]
     method: str
     starts: list[str]
+    seconds: dict[str, float]
 
 
 @float64
@@ -107,6 +111,7 @@ def sample(
     """
     _check(backend, latent, chains, draws, tune, seed, target_accept, init, keep_users, predictive)
     _require(backend)
+    clock = time.perf_counter()
     say = progress or (lambda stage, done, total: None)
     settled = settle(model, log)
     if fit is not None:
@@ -125,7 +130,7 @@ def sample(
         run, statement, marginal, settled.counts, log, fit, why, backend=backend, draws=draws, tune=tune, seed=seed,
         keep_users=keep_users, predictive=predictive, init=init, near=NEAR, target_accept=target_accept, say=say,
     )  # fmt: skip
-    say(tree.attrs["form"], 1, 1)
+    tree.attrs["seconds"] = json.dumps({**run.seconds, "all": round(time.perf_counter() - clock, 2)})
     return tree
 
 
@@ -166,6 +171,7 @@ def _run(
     backend: str, statement: Statement, plan: _Plan, fit: Fit | None, chains: int, draws: int, tune: int, seed: int,
     target_accept: float, rng: np.random.Generator, say: Progress,
 ) -> Run:  # fmt: skip
+    clock = time.perf_counter()
     starts = [*plan.main, *plan.scouts]
     values = [_site_values(statement, point, fit, rng) for point, _ in starts]
     names = [name for _, name in starts]
@@ -183,11 +189,11 @@ def _run(
 
         say("compiling", 0, 0)
         lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
-        by_chain, stats, method = run_numpyro(
+        by_chain, stats, method, compiling = run_numpyro(
             statement, values, cloud, chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept,
             report=report,
         )  # fmt: skip
-        return Run(by_chain, stats, method, names)
+        return Run(by_chain, stats, method, names, _seconds(clock, compiling))
     from .in_pymc import pymc_model, run_pymc
 
     say("compiling", 0, 0)
@@ -206,7 +212,12 @@ def _run(
         labels.append(names[n_main + number])
     split = [({k: v[i] for k, v in p[0].items()}, {k: v[i] for k, v in p[1].items()})
              for p in parts for i in range(len(next(iter(p[1].values()))))]  # fmt: skip
-    return Run([part[0] for part in split], [part[1] for part in split], main[2], labels)
+    chains_values, chains_stats = [part[0] for part in split], [part[1] for part in split]
+    return Run(chains_values, chains_stats, main[2], labels, _seconds(clock, main[3]))
+
+
+def _seconds(start: float, compiling: float) -> dict[str, float]:
+    return {"compiling": round(compiling, 2), "sampling": round(time.perf_counter() - start - compiling, 2)}
 
 
 def _site_values(
@@ -255,7 +266,7 @@ def _require(backend: str) -> None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise EarnestError(
-            f"backend={backend!r} needs {' and '.join(missing)}, which is not installed: pip install 'earnest[{backend}]'"
+            f"backend={backend!r} needs {' and '.join(missing)}, not installed here: pip install 'earnest[{backend}]'"
         )
 
 

@@ -157,6 +157,7 @@ def _users(
     say: Callable[[str, int, int], None],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray] | None]:
     """Groups that hold users' quantities, and the summary of users if it is asked for."""
+    groups: dict[str, dict[str, Any]] = {}
     n_users, n_chains = len(counts.users), len(chains)
     per_chain = max(min(draws, _MOST_NUMBERS // max(n_chains * n_users, 1)), 1)
     thinned = np.unique(np.linspace(0, draws - 1, draws if keep == "draws" else per_chain).astype(int))
@@ -180,7 +181,7 @@ def _users(
     drawn = np.empty((len(wanted), n_users), dtype=np.float32) if keep == "summary" else None
     total, square = np.zeros(n_users), np.zeros(n_users)
     if statement.form == "explicit" and keep != "summary":
-        groups = {"log_likelihood": {"votes": _log_likelihood(marginal, flat, say).reshape(n_chains, -1, n_users)}}
+        groups["log_likelihood"] = {"votes": _log_likelihood(marginal, flat, say).reshape(n_chains, -1, n_users)}
         if keep == "draws":
             groups["posterior"] = {"attentiveness": np.stack([chain["attentiveness"] for chain in chains])}
         return groups, None
@@ -196,9 +197,7 @@ def _users(
         if drawn is not None:
             inside = place[where] >= 0
             drawn[place[where][inside]] = part.attentiveness[inside]
-    groups: dict[str, dict[str, Any]] = {
-        "log_likelihood": {"votes": likelihood.reshape(n_chains, len(thinned), n_users)}
-    }
+    groups["log_likelihood"] = {"votes": likelihood.reshape(n_chains, len(thinned), n_users)}
     if attentiveness is not None:
         groups["posterior"] = {"attentiveness": attentiveness.reshape(n_chains, draws, n_users)}
     summary = None
@@ -262,7 +261,7 @@ def _prior_groups(
 def _replicates(
     statement: Statement, votes: Tally, values: Mapping[str, np.ndarray], n: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Votes of a new user in the place of each, (1, draw, user, slot, outcome), told forward by the simulator's parts."""
+    """Votes of a new user in the place of each, told forward, (1, draw, user, slot, outcome)."""
     from ..models.namespace import NUMPY
 
     for_users = Statement(statement.model, statement.table, votes, "explicit", ())

@@ -161,11 +161,11 @@ def _level_at(weights: Any, eta: Any, u: Any) -> Any:
 
 
 def _quantile_at(weights: Any, logit: Any, u: Any) -> Any:
-    """Attentiveness at which one user's distribution function is u (scalar): bisection between points of the
-    refined rule (see `users.refinement`), then linear on the normal-score scale.
+    """Attentiveness at which one user's distribution function is u (scalar).
+
+    Bisection between the points of the refined rule (see `users.refinement`), then linear on the normal-score scale.
     """
-    integral, refine = refinement(weights.shape[0])
-    integral, refine = jnp.asarray(integral), jnp.asarray(refine)
+    integral, refine = (jnp.asarray(matrix) for matrix in refinement(weights.shape[0]))
 
     def distribution(index: Any) -> Any:
         return jnp.clip(jnp.dot(integral[index], weights), 1e-14, 1 - 1e-14)
