@@ -19,6 +19,8 @@ from .console import (
     keep_compiled_programs,
     say_fit,
     say_notes,
+    say_posterior,
+    stages,
     working,
 )  # fmt: skip
 from .options import (
@@ -113,6 +115,58 @@ def fit(
         fitted.save(out)
     say_fit(fitted, log)
     click.echo(f"wrote {out}; next: earnest threshold {out}")
+
+
+@main.command()
+@votes_argument
+@click.option("--out", required=True, metavar="FILE.nc", help="NetCDF file to write, for ArviZ.")
+@click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default chosen by the log.")
+@click.option("--backend", type=click.Choice(["numpyro", "pymc"]), default="numpyro", show_default=True)
+@click.option(
+    "--latent",
+    type=click.Choice(["auto", "marginal", "explicit"]),
+    default="auto",
+    show_default=True,
+    help="Whether users' attentiveness is integrated out.",
+)
+@click.option("--chains", default=4, show_default=True, type=click.IntRange(1))
+@click.option("--draws", default=1000, show_default=True, type=click.IntRange(4), help="Draws a chain.")
+@click.option("--tune", default=1000, show_default=True, type=click.IntRange(20), help="Warm-up iterations a chain.")
+@click.option("--init", type=click.Choice(["modes", "prior"]), default="modes", show_default=True)
+@click.option(
+    "--keep-users",
+    type=click.Choice(["auto", "draws", "summary", "none"]),
+    default="auto",
+    show_default=True,
+    help="What is kept of each user's attentiveness.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--strict", is_flag=True, help="Exit with code 1 if a chain diverged or any R-hat is above 1.01.")
+@reading_options
+def sample(
+    votes: tuple[str, ...], out: str, declaration: str | None, strict: bool, reading: Mapping[str, Any], **options: Any
+) -> None:
+    """Sample the whole posterior, not only its best point.
+
+    VOTES: files or patterns, CSV, JSONL or Parquet.
+    """
+    if not out.endswith(".nc"):
+        raise click.BadParameter(f"expected a name that ends in .nc (NetCDF), got {out!r}", param_hint="--out")
+    check_output(out)
+    log = read_votes(votes, reading)
+    model = declared_model(declaration) if declaration else default_model(log)
+    from .comparisons.atomic import atomic_file
+    from .inference.sampling import sample as draw
+
+    with stages("sampling") as progress:
+        tree = draw(model, log, progress=progress, **options)
+    with working("saving"), atomic_file(out) as temporary:
+        tree.to_netcdf(temporary)
+    good = say_posterior(tree, log.notes)
+    click.echo(f"wrote {out}; in Python: arviz.from_netcdf({out!r})")
+    if strict and not good:
+        click.echo("earnest: --strict: the chains did not converge; see above", err=True)
+        raise click.exceptions.Exit(1)
 
 
 @main.command()

@@ -114,6 +114,64 @@ def working(task: str) -> Iterator[Callable[..., None]]:
         yield update
 
 
+@contextmanager
+def stages(task: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Bars for work that names its stages, one bar for each chain; on a terminal's stderr only.
+
+    Args:
+        task: what goes on.
+
+    Yields:
+        A function of (stage, done, total); a total of 0 is unknown. Stages that begin alike up to the first comma share
+        a bar. It may be called from several threads.
+    """
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from threading import Lock
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    lock, bars = Lock(), {}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def update(stage: str, done: int, total: int) -> None:
+            key = stage.partition(",")[0]
+            with lock:
+                if key not in bars:
+                    bars[key] = progress.add_task(f"{task}: {stage}", total=total or None)
+                progress.update(bars[key], description=f"{task}: {stage}", completed=done, total=total or None)
+
+        yield update
+
+
+def say_posterior(tree: Any, said: Sequence[str]) -> bool:
+    """Print what was sampled and whether to believe it; True if R-hat, divergences and effective draws are fine.
+
+    Args:
+        tree: what `earnest.sample` returned.
+        said: notes that were printed before.
+    """
+    from .diagnostics.convergence import convergence
+
+    click.echo(f"{tree.attrs['form_reason']}; {tree.attrs['chains_ran']}")
+    say_notes([note for note in tree.attrs["notes"].split("\n") if note and note not in said])
+    checked = convergence(tree)
+    rows = []
+    for row in checked.table.itertuples():
+        rows.append([row.parameter, f"{row.mean:.3f}", f"{row.sd:.3f}", f"{row.lower:.3f} to {row.upper:.3f}",
+                     f"{row.ess_bulk:,.0f}", f"{row.rhat:.3f}"])  # fmt: skip
+    if len(rows) > 30:
+        click.echo(f"(the 30 of {len(rows)} parameters with the fewest effective draws)")
+        order = checked.table["ess_bulk"].to_numpy().argsort()[:30]
+        rows = [rows[k] for k in sorted(order)]
+    click.echo(table(["parameter", "mean", "sd", "90 % interval", "effective draws", "R-hat"], rows))
+    click.echo(checked.verdict)
+    return checked.good
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, the first aligned left, the others right.
 

@@ -99,8 +99,14 @@ def run_pymc(
 
         compiled = dataclasses.replace(compiled, initial_point_func=begin)
         compiling = time.perf_counter() - clock
-        if report is not None:
-            report("sampling", 0, 0)
+
+        def follow(progress: Any) -> None:
+            for number, chain in enumerate(progress):
+                if report is not None and chain.started:
+                    stage = f"chain {number + 1} of {chains}, {'warm-up' if chain.tuning else 'sampling'}"
+                    after = f", {chain.divergences} divergences" if chain.divergences else ""
+                    report(stage + after, chain.finished_draws, chain.total_draws)
+
         tree = nutpie.sample(
             compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed, target_accept=target_accept,
             progress_bar=False, save_warmup=False,

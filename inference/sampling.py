@@ -179,13 +179,10 @@ def _run(
         from .in_numpyro import run_numpyro
 
         cloud = [_site_values(statement, point, fit, rng) for point in plan.cloud]
-        done: dict[int, int] = {}
 
         def report(r: Any) -> None:
-            done[r.chain] = r.done
             divergences = f", {r.divergences} divergences" if r.divergences else ""
-            total = (tune + draws) * len(plan.main) + (tune + _SCOUT_DRAWS) * len(plan.scouts)
-            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{divergences}", sum(done.values()), total)
+            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{divergences}", r.done, r.total)
 
         say("compiling", 0, 0)
         lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
