@@ -237,10 +237,10 @@ def _prior(parameter: Parameter, shape: tuple[int, ...]) -> Any:
         case priors.LogNormal(loc, scale, 0.0):
             base = dist.LogNormal(loc, scale)
         case priors.LogNormal(loc, scale, lower):
-            # One chain of transforms, so that NumPyro knows the support: greater than `lower`.
-            base = dist.TransformedDistribution(
-                dist.Normal(loc, scale), [dist.transforms.ExpTransform(), dist.transforms.AffineTransform(lower, 1.0)]
-            )
+            # NumPyro reads the support off the last transform, whose domain would else be the whole line: NUTS would
+            # run into values below `lower`, where the density is not a number.
+            shift = dist.transforms.AffineTransform(lower, 1.0, domain=constraints.positive)
+            base = dist.TransformedDistribution(dist.Normal(loc, scale), [dist.transforms.ExpTransform(), shift])
         case priors.Beta(a, b):
             base = dist.Beta(a, b)
         case priors.Dirichlet(concentration):

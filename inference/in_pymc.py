@@ -224,7 +224,12 @@ def _known(value: Any) -> Any:
 
 
 def _declare(parameter: Parameter, shape: tuple[int, ...]) -> Any:
-    name, prior, dims = parameter.name, parameter.prior, parameter.dims or None
+    name, dims = parameter.name, parameter.dims or None
+    # As NumPy's doubles: PyTensor takes a plain 2.0 for single precision, and its Beta function with it.
+    numbers = {
+        field.name: np.float64(getattr(parameter.prior, field.name)) for field in dataclasses.fields(parameter.prior)
+    }
+    prior = dataclasses.replace(parameter.prior, **numbers)
     match prior:
         case priors.Normal(loc, scale):
             return pm.Normal(name, loc, scale, dims=dims)

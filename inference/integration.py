@@ -28,9 +28,8 @@ _TINY = 1e-300
 TOLERANCE = 1e-10
 """Largest error of a user's log-likelihood at the points where a rule was tried, nats, and a tenth of it a vote."""
 _SIZE_CLASSES = (64, 1024)
-# Up to 25 nodes LAPACK finds them at once; beyond, its divide-and-conquer costs more than a finer grid.
-_GAUSS_SIZES = (8, 12, 16, 20, 24)
-_MOST_GAUSS = 32
+_GAUSS_SIZES = (8, 12, 16, 24, 32, 48, 64)
+_MOST_GAUSS = 64  # beyond, finding the nodes anew at each step costs more than a grid
 _GRID_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 _TRIED = 64  # units at which a rule is tried: the heaviest, and others evenly
 _SCALE = 2.0

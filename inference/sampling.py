@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
@@ -124,7 +125,10 @@ def sample(
     choice = choose(marginal)
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)
-    run = _run(backend, statement, plan, fit, chains, draws, tune, seed, target_accept, rng, say)
+    # Chains are the parallelism; threads of BLAS inside them wait for each other (a small eigenproblem took 16 ms, not
+    # 0.3, on two busy cores).
+    with threadpool_limits(1):
+        run = _run(backend, statement, plan, fit, chains, draws, tune, seed, target_accept, rng, say)
     why = choice.reason if latent == "auto" else f"{statement.form} form, as asked for"
     tree = assemble(
         run, statement, marginal, settled.counts, log, fit, why, backend=backend, draws=draws, tune=tune, seed=seed,

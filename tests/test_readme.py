@@ -4,18 +4,23 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import earnest as er
 
 
-def test_the_python_example_runs_as_it_stands(root, tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("number", [0, 1], ids=["fit", "sample"])
+def test_the_python_examples_run_as_they_stand(root, tmp_path, number):
+    examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    example = examples[number]
     assert len(example.strip().splitlines()) <= 15
     model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
     model.simulate(users=40, comparisons_per_user=10, models=3, texts=True).log.write(tmp_path / "votes.csv")
     done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert (tmp_path / "preferences.jsonl").is_file()
+    assert (tmp_path / "preferences.jsonl").is_file() == (number == 0)
 
 
 def test_every_command_it_names_exists(root):

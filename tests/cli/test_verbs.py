@@ -18,7 +18,7 @@ def test_help_answers_at_once():
     answer = subprocess.run([sys.executable, "-m", "earnest.cli", "--help"], capture_output=True, text=True, check=True)
     # 0.1 s on an idle machine; the margin is for a busy one. What counts is that neither JAX nor DuckDB is imported.
     assert time.perf_counter() - started < 2.0
-    for verb in ("simulate", "fit", "threshold", "filter", "export", "demo"):
+    for verb in ("simulate", "fit", "sample", "threshold", "filter", "export", "demo"):
         assert verb in answer.stdout
     probe = "import sys, earnest.cli; print([m for m in ('jax', 'duckdb', 'pandas', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -24,6 +24,14 @@ def test_quickstart_turns_votes_into_attended_votes(root, runner, monkeypatch):
     assert after > before + 10
 
 
+def test_em_ranks_users_as_the_posterior_does(root, runner, monkeypatch):
+    monkeypatch.setenv("EARNEST_SMALL", "1")
+    said = runner.headline(runner.execute(root / "notebooks" / "03_em_or_mcmc.ipynb"))
+    many, few = (float(text) for text in re.findall(r"([\d.]+) with", said))
+    assert many > 0.99
+    assert few < many
+
+
 def test_every_notebook_is_kept_executed_with_small_pictures(root):
     books = sorted((root / "notebooks").glob("*.ipynb"))
     assert books
