@@ -1,7 +1,7 @@
 """How fast the posterior comes: two forms, two backends, many users, and whether `latent="auto"` chooses well.
 
     python benchmarks/bayes.py --part all --json bayes.json --figure bayes.png      # about an hour on two cores
-    python benchmarks/bayes.py --part speed | users | choice | real
+    python benchmarks/bayes.py --part speed | users | choice | real | agreement
 
 An effective draw is one of the slowest global: the smallest bulk effective sample size over all scalar parameters
 (ArviZ). Seconds are those of the iterations, warm-up included, compilation not (it is printed beside them; a later run
@@ -13,6 +13,8 @@ users    marginal form, NumPyro. One pair of models without ties: 1,000 and 100,
 choice   six logs from 20 to 20,000 users, 5 to 500 votes, 2 to 59 models: both forms, and what auto chooses. Judged by
          seconds an effective draw: never more than 1.5 times the better form's.
 real     the crowd's votes (EARNEST_SHARED): default model with Davidson's ties, 4 chains x 1,000.
+agreement  three logs, four samplers (two forms, two backends): means and sds of all globals and users against those of
+         NumPyro's marginal form; at most 6 Monte-Carlo standard errors apart.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import json
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +129,7 @@ def users(quick):
     print(f"one pair, 100,000 against 1,000 users: {ratio:.1f} times as long in all (at most 5), iterations "
           f"{pair[100_000]['sampling'] / pair[1000]['sampling']:.1f} times")  # fmt: skip
     four = [row for row in rows if row["models"] == 4]
-    for few, many in zip(four, four[1:], strict=False):
+    for few, many in pairwise(four):
         print(f"4 models, {many['users']:,} against {few['users']:,} users: {many['sampling'] / few['sampling']:.1f} "
               f"times the seconds, {many['patterns'] / few['patterns']:.1f} times the patterns")  # fmt: skip
     return rows
@@ -173,6 +176,50 @@ def real_log(quick):
     return [row]
 
 
+def agreement(quick):
+    """Posterior means and sds of all globals and users, each sampler against NumPyro's marginal form, in MCSE."""
+    import arviz_stats
+
+    import earnest as er
+
+    small = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
+    logs = {
+        "60 users x 10, 3 models": (small, small.simulate(60, 10, 3, seed=4).log, 1000, 1000),
+        "1,000 users x 20, 4 models": (*simulated(1000, 20, 4), 1000, 1000),
+        "the crowd's votes": (*real(), 500, 1000),
+    }
+    rows = []
+    for label, (model, log, marginal_draws, explicit_draws) in list(logs.items())[: 1 if quick else 3]:
+        header(f"agreement: {label}")
+        fit, trees = fitted(model, log), {}
+        for backend in ("numpyro", "pymc"):
+            for latent in ("marginal", "explicit"):
+                n = marginal_draws if latent == "marginal" else explicit_draws
+                trees[backend, latent] = er.sample(
+                    model, log, fit=fit, backend=backend, latent=latent, draws=n, tune=n, seed=7, keep_users="draws",
+                    predictive=0, target_accept=0.95,
+                )  # fmt: skip
+                print(f"{backend} {latent}: {trees[backend, latent].attrs['seconds']}", flush=True)
+        first = trees["numpyro", "marginal"].posterior
+        for key, tree in list(trees.items())[1:]:
+            worst = {}
+            for name in first.data_vars:
+                kind = "users" if name == "attentiveness" else "globals"
+                for what, method in (("mean", "mean"), ("sd", "sd")):
+                    a, b = first[name], tree.posterior[name]
+                    error = np.hypot(*(np.asarray(arviz_stats.mcse(x, method=method)) for x in (a, b)))
+                    gap = [
+                        np.asarray(getattr(x, "mean" if what == "mean" else "std")(("chain", "draw"))) for x in (a, b)
+                    ]
+                    z = np.abs(gap[0] - gap[1]) / error
+                    worst[f"{kind} {what}"] = max(worst.get(f"{kind} {what}", 0.0), float(np.max(z)))
+            good = max(worst.values()) < 6
+            rows.append({"log": label, "backend": key[0], "form": key[1], **worst})
+            said = ", ".join(f"{k} {v:.1f}" for k, v in worst.items())
+            print(f"{' '.join(key):<20} largest difference in MCSE: {said}  {'ok' if good else 'OUT'}", flush=True)
+    return rows
+
+
 def draw(out, path):
     """Effective draws a second, both forms and backends; auto's choice on the six logs."""
     os.environ.setdefault("MPLBACKEND", "agg")
@@ -198,7 +245,7 @@ def draw(out, path):
     figure.savefig(path, dpi=150)
 
 
-PARTS = {"speed": speed, "users": users, "choice": choice, "real": real_log}
+PARTS = {"speed": speed, "users": users, "choice": choice, "real": real_log, "agreement": agreement}
 
 
 def main():

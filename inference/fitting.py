@@ -8,24 +8,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.log import ComparisonLog
-from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.namespace import NUMPY
 from .arrays import float64
 from .ascent import Ascent
 from .em import MarginalEM, starting_points
-from .label import LabelEM, best_attentiveness
-from .merge import join
+from .label import LabelEM
+from .modes import canonical, label_modes, merged, modes_of
 from .results import Fit, Mode
 from .scoring import DRAWS, estimate
-from .users import Workload, summarise, workload
+from .users import Workload, workload
 
-__all__ = ["fit_em", "update"]
+__all__ = ["Settings", "fit_counts", "fit_em"]
 
 Progress = Callable[[str, int, float], None]
 
@@ -35,7 +33,9 @@ _SCOUT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
+    """The arguments of `fit_em`, checked."""
+
     method: str
     objective: str
     max_iterations: int
@@ -131,21 +131,22 @@ def fit_em(
     if not isinstance(model, BehaviorModel):
         raise EarnestError(f"fit_em(model=...): expected a BehaviorModel, got {model!r}")
     pair = tuple(user_prior) if isinstance(user_prior, list) else user_prior
-    settings = _Settings(method, objective, max_iterations, tolerance, accelerate, pair, level, seed, progress)
+    settings = Settings(method, objective, max_iterations, tolerance, accelerate, pair, level, seed, progress)
     if not isinstance(log, ComparisonLog):
         raise EarnestError(f"fit_em(log=...): expected a log from read_comparisons, got {type(log).__name__}")
     counts = model.count(log)
-    return _fit(model, counts, log, settings, restarts, start)
+    return fit_counts(model, counts, log, settings, restarts, start)
 
 
-def _fit(
+def fit_counts(
     model: BehaviorModel,
     counts: Counts,
     log: ComparisonLog,
-    settings: _Settings,
+    settings: Settings,
     restarts: bool,
     start: dict[str, Any] | None,
 ) -> Fit:
+    """Fit counts of a log; see `fit_em`, whose arguments these are."""
     schema = counts.cells.schema
     if len(counts.count) == 0:
         raise InputError(f"{log.source}: the log has no comparisons")
@@ -192,7 +193,7 @@ def _fit(
 
 
 def _fit_marginal(
-    model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
+    model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     em = MarginalEM(model, work.problem, settings.objective == "map")
     groups = _scout(em, work, points, settings)
@@ -212,13 +213,13 @@ def _fit_marginal(
         again = _continued(em, runs[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
         runs[0] = (again, runs[0][1])
     (final, starts), others = runs[0], runs[1:]
-    final = replace(final, free=_canonical(model, work, final.free))
+    final = replace(final, free=canonical(model, work, final.free))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
     centre, centre_curvature = em.laplace(final.free, curvature)
     spread, _ = _covariance(model.table(work.problem.cells.schema), centre_curvature)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
-    modes = _modes(model, work, final, starts, others)
+    modes = modes_of(model, work, final, starts, others)
     if len(modes) > 1:
         notes.append(
             f"{len(modes)} modes found; the best is {modes[0].objective - modes[1].objective:.1f} nats above the next, "
@@ -229,7 +230,7 @@ def _fit_marginal(
     return final, _Normal(covariance, centre, spread), modes, notes
 
 
-def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: _Settings) -> list[tuple[Ascent, int]]:
+def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: Settings) -> list[tuple[Ascent, int]]:
     """Where the starting points lead, best first, with the number of starts that went there.
 
     After a few iterations starts that have met go on as one.
@@ -240,7 +241,7 @@ def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: _
         for number, (ascent, starts) in enumerate(groups):
             stage = f"start {number + 1} of {len(groups)}"
             runs.append((_continued(em, ascent, settings, stage, limit, _SCOUT_TOLERANCE), starts))
-        groups = _merged(em.model, work, runs, reach)
+        groups = merged(em.model, work, runs, reach)
     return groups
 
 
@@ -249,18 +250,18 @@ def _height(ascent: Ascent) -> float:
     return ascent.trace[-1] if ascent.trace and ascent.status != "non_finite" else -np.inf
 
 
-def _continued(em: MarginalEM, ascent: Ascent, settings: _Settings, stage: str, limit: int, tolerance: float) -> Ascent:
+def _continued(em: MarginalEM, ascent: Ascent, settings: Settings, stage: str, limit: int, tolerance: float) -> Ascent:
     """More EM iterations from where an ascent stands; the traces are joined."""
     more = em.run(ascent.free, limit, tolerance, settings.accelerate, settings.reporter(stage))
     return replace(more, trace=[*ascent.trace[:-1], *more.trace])
 
 
 def _fit_label(
-    model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: _Settings
+    model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     em = LabelEM(model, work.problem, settings.objective == "map", settings.user_prior)
     best = em.run(points[0], settings.max_iterations, settings.tolerance, settings.reporter("EM"))
-    reached = [(best, 1)]
+    reached = [best]
     for number, point in enumerate(points[1:], 2):
         if model.table(work.problem.cells.schema).size == 0:
             break
@@ -268,101 +269,19 @@ def _fit_label(
             point, settings.max_iterations, settings.tolerance,
             settings.reporter(f"start {number} of {len(points)}"),
         )  # fmt: skip
-        reached.append((other, 1))
-    finite = [pair for pair in reached if pair[0].trace and pair[0].status != "non_finite"]
+        reached.append(other)
+    finite = [run for run in reached if run.trace and run.status != "non_finite"]
     size = best.free.size
     unknown = _Normal(*(np.full(shape, np.nan) for shape in ((size, size), size, (size, size))))
     if not finite:
         return best, unknown, (), ["the objective is not finite"]
-    best = max(finite, key=lambda pair: pair[0].trace[-1])[0]
+    best = max(finite, key=lambda run: run.trace[-1])
     notes = [] if best.status == "converged" else [f"EM ended with status {best.status!r}"]
     if size:
         notes.append("label EM gives no standard errors of the globals: it has one parameter for each user")
-    best = replace(best, free=_canonical(model, work, best.free))
-    modes = _label_modes(model, work, best, [ascent for ascent, _ in finite], settings.user_prior)
+    best = replace(best, free=canonical(model, work, best.free))
+    modes = label_modes(model, work, best, finite, settings.user_prior)
     return best, replace(unknown, centre=best.free), modes, notes
-
-
-def _label_modes(
-    model: BehaviorModel, work: Workload, best: Ascent, runs: list[Ascent], user_prior: tuple[float, float]
-) -> tuple[Mode, ...]:
-    """The different ends of label EM, by objective, best first."""
-
-    def means(free: np.ndarray) -> np.ndarray:
-        eta, _ = best_attentiveness(model, free, work.problem, user_prior)
-        return np.asarray(work.layout.patterns(eta)[work.pattern_of_user])
-
-    reference = means(best.free)
-    modes: list[Mode] = []
-    for run in sorted(runs, key=lambda run: -run.trace[-1]):
-        known = [k for k, mode in enumerate(modes) if mode.objective - run.trace[-1] < 1e-6 * (1 + abs(run.trace[-1]))]
-        if known:
-            modes[known[-1]] = replace(modes[known[-1]], starts=modes[known[-1]].starts + 1)
-            continue
-        eta = means(run.free)
-        correlation = _spearman(reference, eta) if modes else 1.0
-        modes.append(Mode(run.trace[-1], _values(model, work, run.free), correlation, float(eta.mean()), 1))
-    return tuple(modes)
-
-
-def _values(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[str, np.ndarray]:
-    table = model.table(work.problem.cells.schema)
-    return {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
-
-
-def _canonical(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
-    """The same point with the population's labels in their fixed order."""
-    values = _values(model, work, free)
-    ordered = model.attentiveness.canonical(values)
-    same = all(np.array_equal(ordered[name], values[name]) for name in values)
-    return free if same else model.table(work.problem.cells.schema).pack(ordered)
-
-
-def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
-    return np.asarray(summarise(model, free, work).mean[work.pattern_of_user])
-
-
-def _merged(
-    model: BehaviorModel, work: Workload, runs: list[tuple[Ascent, int]], reach: float
-) -> list[tuple[Ascent, int]]:
-    """Runs whose users' attentiveness agrees within `reach` (root mean square) as one, best objective first."""
-    usable = [(run, starts) for run, starts in runs if run.trace and np.isfinite(run.trace[-1])]
-    if not usable:
-        return runs[:1]
-    groups: list[tuple[Ascent, int, np.ndarray]] = []
-    for run, starts in sorted(usable, key=lambda pair: -pair[0].trace[-1]):
-        means = _user_means(model, work, run.free)
-        for k, (leader, n, led) in enumerate(groups):
-            if np.sqrt(np.mean((means - led) ** 2)) < reach:
-                groups[k] = (leader, n + starts, led)
-                break
-        else:
-            groups.append((run, starts, means))
-    return [(leader, n) for leader, n, _ in groups]
-
-
-def _modes(
-    model: BehaviorModel, work: Workload, best: Ascent, n_starts: int, others: list[tuple[Ascent, int]]
-) -> tuple[Mode, ...]:
-    reference = _user_means(model, work, best.free)
-    modes = [Mode(best.trace[-1], _values(model, work, best.free), 1.0, float(reference.mean()), n_starts)]
-    for other, starts in others:
-        means = _user_means(model, work, other.free)
-        near = np.sqrt(np.mean((means - reference) ** 2)) < 0.02
-        if near and abs(other.trace[-1] - best.trace[-1]) < 1.0:
-            modes[0] = replace(modes[0], starts=modes[0].starts + starts)
-            continue
-        values = _values(model, work, other.free)
-        modes.append(Mode(other.trace[-1], values, _spearman(reference, means), float(means.mean()), starts))
-    return tuple(sorted(modes, key=lambda mode: -mode.objective))
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation; NaN where one side is constant."""
-    ranks = [rankdata(v) for v in (x, y)]
-    if min(np.ptp(r) for r in ranks) == 0:
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _covariance(table: Any, curvature: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -398,64 +317,6 @@ def _boundary_notes(fit: Fit) -> list[str]:
     return notes
 
 
-def _say(settings: _Settings, stage: str, iteration: int, objective: float) -> None:
+def _say(settings: Settings, stage: str, iteration: int, objective: float) -> None:
     if settings.progress is not None:
         settings.progress(stage, iteration, objective)
-
-
-@float64
-def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
-    """Add the comparisons of another log and fit again from where the fit stands.
-
-    Raises:
-        EarnestError: the other log cannot be counted in the fit's terms, or repeats the fit's own log.
-    """
-    fingerprint = more.fingerprint()
-    if fingerprint in fit.fingerprint.split("+"):
-        raise EarnestError(f"{more.source}: the fit was made from this log already; its votes would count twice")
-    added = fit.model.count(more)
-    names = sorted(set(fit.schema.models) | set(added.cells.schema.models))
-    schema = _united(fit.schema, added.cells.schema, names)
-    both = join(_renamed(fit.counts, schema), _renamed(added, schema), schema)
-    counts = replace(both.counts, count=both.counts.count + both.second)
-    settings = _Settings(
-        fit.method, fit.objective, options.pop("max_iterations", 2000), options.pop("tolerance", 1e-6), True,
-        fit.user_prior, fit.level, fit.seed, options.pop("progress", None),
-    )  # fmt: skip
-    if options:
-        raise EarnestError(f"update: unknown option {next(iter(options))!r}")
-    table = fit.model.table(schema)
-    same = {p.name: table.shape(p) == fit.table.shape(p) for p in table.parameters}
-    start = {name: value for name, value in fit.parameters.items() if same[name]}
-    out = _fit(fit.model, counts, more, settings, restarts=False, start=start)
-    return replace(
-        out, columns=fit.columns, notes=(*fit.notes, *out.notes), fingerprint=f"{fit.fingerprint}+{fingerprint}"
-    )
-
-
-def _united(first: Schema, second: Schema, names: list[str]) -> Schema:
-    index = {name: i for i, name in enumerate(names)}
-    pairs = {
-        tuple(sorted((index[schema.models[i]], index[schema.models[j]])))
-        for schema in (first, second)
-        for i, j in schema.pairs
-    }
-    categories = tuple(sorted(set(first.categories) | set(second.categories)))
-    return Schema(tuple(names), tuple(sorted(pairs)), first.ties, categories)  # type: ignore[arg-type]  # pairs of two
-
-
-def _renamed(counts: Counts, schema: Schema) -> Counts:
-    """The same counts with indices of another schema (sorted names keep every orientation)."""
-    old = counts.cells.schema
-    models = np.array([schema.models.index(name) for name in old.models])
-    context = dict(counts.cells.context)
-    if "category" in context:
-        context["category"] = np.array([schema.categories.index(c) for c in old.categories])[context["category"]]
-    cells = replace(
-        counts.cells,
-        schema=schema,
-        model_a=models[counts.cells.model_a],
-        model_b=models[counts.cells.model_b],
-        context=context,
-    )
-    return replace(counts, cells=cells)

@@ -202,7 +202,7 @@ class Fit:
 
     def update(self, more: ComparisonLog, **options: Any) -> Fit:
         """Fit again with more comparisons: counts add up, EM starts from this fit."""
-        from .fitting import update
+        from .updating import update
 
         return update(self, more, **options)
 
@@ -220,13 +220,9 @@ def _jacobian(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndar
     for j in range(free.size):
         step = np.zeros(free.size)
         step[j] = 1e-5
-        ends = [np.ravel(support.constrain(NUMPY, _folded(support, free + s, shape))) for s in (step, -step)]
+        ends = [np.ravel(support.constrain(NUMPY, support.folded(free + s, shape))) for s in (step, -step)]
         out[:, j] = (ends[0] - ends[1]) / 2e-5
     return out
-
-
-def _folded(support: Any, free: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return free.reshape((*shape[:-1], -1) if support.free_size(shape) != int(np.prod(shape)) else shape)
 
 
 def _delta(fit: Fit, parameter: Parameter, free: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -246,7 +242,7 @@ def _interval(fit: Fit, parameter: Parameter, z: float) -> np.ndarray:
     error = _delta(fit, parameter, fit.centre, fit.spread)
     if support.free_size(value.shape) == value.size:
         sd = np.sqrt(np.diag(fit.spread)[where])
-        free = [_folded(support, fit.centre[where] + sign * z * sd, value.shape) for sign in (-1, 1)]
+        free = [support.folded(fit.centre[where] + sign * z * sd, value.shape) for sign in (-1, 1)]
         ends = np.stack([np.asarray(support.constrain(NUMPY, end)) for end in free])
         return np.where(np.isnan(error), np.nan, ends)
     if isinstance(support, Simplex):

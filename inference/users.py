@@ -166,9 +166,12 @@ def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
 
 
 @cache
-def refinement(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (fine, node): integral of the sinc interpolant up to each fine point, and cubic interpolation there."""
-    nodes, fine = np.arange(size), np.arange(4 * (size - 1) + 1) / 4
+def refinement(size: int, parts: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices (fine, node): integral of the sinc interpolant up to each fine point, and cubic interpolation there.
+
+    Fine points are the nodes and `parts` - 1 more between neighbours.
+    """
+    nodes, fine = np.arange(size), np.arange(parts * (size - 1) + 1) / parts
     integral = 0.5 + sici(np.pi * (fine[:, None] - nodes[None, :]))[0] / np.pi
     refine = np.zeros((len(fine), size))
     for row, t in enumerate(fine):

@@ -96,21 +96,15 @@ class ParameterTable:
         """Free vector (size,) -> {name: value on the constrained scale}."""
         values = {}
         for p, where in zip(self.parameters, self.slices.values(), strict=True):
-            values[p.name] = p.support.constrain(xp, self._folded(p, free[where]))
+            values[p.name] = p.support.constrain(xp, p.support.folded(free[where], self.shape(p)))
         return values
 
     def log_jacobian(self, xp: Any, free: Any) -> Any:
         """Log volume change from the free vector to the constrained scale, up to a constant (scalar)."""
         total = 0.0
         for p, where in zip(self.parameters, self.slices.values(), strict=True):
-            total = total + p.support.log_jacobian(xp, self._folded(p, free[where]))
+            total = total + p.support.log_jacobian(xp, p.support.folded(free[where], self.shape(p)))
         return total
-
-    def _folded(self, parameter: Parameter, part: Any) -> Any:
-        """Free coordinates of one parameter in the shape that its support works on."""
-        shape = self.shape(parameter)
-        short = parameter.support.free_size(shape) != int(np.prod(shape))
-        return part.reshape((*shape[:-1], -1) if short else shape)
 
     def pack(self, values: Values) -> np.ndarray:
         """{name: value} -> free vector (size,), NumPy.

@@ -36,6 +36,11 @@ class Support:
         """Number of free coordinates of a value of this shape."""
         return int(np.prod(shape))
 
+    def folded(self, free: Any, shape: tuple[int, ...]) -> Any:
+        """A vector of free coordinates in the shape that `constrain` takes for a value of this shape."""
+        short = self.free_size(shape) != int(np.prod(shape))
+        return free.reshape((*shape[:-1], -1) if short else shape)
+
     def constrain(self, xp: Any, free: Any) -> Any:
         """Free coordinates -> value. `free` has the value's shape, except along the last axis where a sum is fixed."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -73,9 +73,20 @@ def test_a_log_that_is_none():
     refused(["log:", "expected a log from read_comparisons", "NoneType"], MODEL, None)
 
 
-def test_a_log_without_comparisons():
-    empty = log_of([])
-    refused(["no comparisons"], MODEL, empty, error=InputError)
+def test_a_log_without_comparisons(monkeypatch):
+    """Reading refuses it; and should a log turn out to have none later, sampling does."""
+    with pytest.raises(InputError, match="no rows"):
+        log_of([])
+    count = er.BehaviorModel.count
+
+    def emptied(self, log, schema=None):
+        counts = count(self, log, schema)
+        return replace(
+            counts, users=counts.users[:0], user=counts.user[:0], cell=counts.cell[:0], count=counts.count[:0]
+        )
+
+    monkeypatch.setattr(er.BehaviorModel, "count", emptied)
+    refused(["no comparisons", "no users"], MODEL, LOG, init="prior", error=InputError)
 
 
 def test_ties_under_a_model_without():

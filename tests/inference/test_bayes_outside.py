@@ -91,7 +91,12 @@ def reference(truth):
     size = 1 / (weight**2).sum()
     assert size > 2000
     out = {}
-    for name, value in {"skill": skill, "longer_name": longer, "attentiveness_loc": loc, "attentiveness_scale": scale}.items():
+    for name, value in {
+        "skill": skill,
+        "longer_name": longer,
+        "attentiveness_loc": loc,
+        "attentiveness_scale": scale,
+    }.items():
         mean = weight @ value
         sd = np.sqrt(weight @ (value - mean) ** 2)
         out[name] = mean, sd, sd / np.sqrt(size)

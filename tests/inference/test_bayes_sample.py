@@ -69,7 +69,9 @@ def test_groups_and_their_axes(tree, log):
     assert list(posterior["outcome"].to_numpy()) == ["model_a", "model_b", "tie"]
     assert list(posterior["user"].to_numpy()) == [f"user_{i:02d}" for i in range(1, 41)]
     stats = tree["sample_stats"]
-    assert {"diverging", "energy", "lp", "n_steps", "tree_depth", "acceptance_rate", "step_size"} <= set(stats.data_vars)
+    assert {"diverging", "energy", "lp", "n_steps", "tree_depth", "acceptance_rate", "step_size"} <= set(
+        stats.data_vars
+    )
     assert tree["log_likelihood"]["votes"].dims == ("chain", "draw", "user")
     assert tree["prior"]["skill"].shape == (1, 500, 3)
     for group in ("prior_predictive", "posterior_predictive"):
@@ -191,7 +193,11 @@ def test_chains_may_start_from_the_prior(log, tree):
 def test_a_form_is_chosen_and_explained(log, fit):
     told = []
     auto = er.sample(
-        MODEL, log, fit=fit, progress=lambda stage, done, total: told.append(stage), **{**SETTINGS, "draws": 20, "tune": 40}
+        MODEL,
+        log,
+        fit=fit,
+        progress=lambda stage, done, total: told.append(stage),
+        **{**SETTINGS, "draws": 20, "tune": 40},
     )
     assert auto.attrs["form"] in ("marginal", "explicit")
     assert auto.attrs["form_reason"].startswith(f"{auto.attrs['form']} form: about ")

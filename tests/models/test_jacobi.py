@@ -70,20 +70,20 @@ def exact_slopes(alpha, beta, p, c, n):
 def test_slopes_are_exact_though_the_nodes_move(alpha, beta):
     p, c = 0.83, 0.31
     with jax.enable_x64(True):
-        for size in (1, 4, 11):
+        for size in (1, 4, 9):
             n = 2 * size - 1
 
             def log_mean(shape, size=size, n=n):
                 nodes, log_weights = gauss_jacobi(JNP, shape[0], shape[1], size)
                 return jax.scipy.special.logsumexp(log_weights + n * jnp.log(p * nodes + c * (1 - nodes)))
 
-            found = jax.grad(log_mean)(jnp.array([alpha, beta]))
+            found = jax.jit(jax.grad(log_mean))(jnp.array([alpha, beta]))
             np.testing.assert_allclose(found, exact_slopes(alpha, beta, p, c, n), rtol=1e-7, atol=1e-11)
 
 
 def test_three_libraries_agree():
     """Nodes, weights and the slopes of a mean, every size in one PyTensor function."""
-    sizes = (1, 2, 7, 20)
+    sizes = (1, 2, 7, 16)
     alpha, beta = pt.dscalar("alpha"), pt.dscalar("beta")
     outputs = []
     for size in sizes:
@@ -96,18 +96,16 @@ def test_three_libraries_agree():
 
     def mean_of(shape, size):
         nodes, log_weights = gauss_jacobi(JNP, shape[0], shape[1], size)
-        return jnp.sum(jnp.exp(log_weights) * jnp.log(1 + nodes))
+        return jnp.sum(jnp.exp(log_weights) * jnp.log(1 + nodes)), (nodes, log_weights)
 
     with jax.enable_x64(True):
-        for a, b in SHAPES:
-            answers = function(a, b)
-            for i, size in enumerate(sizes):
-                nodes, log_weights, *slopes = answers[4 * i : 4 * i + 4]
+        for i, size in enumerate(sizes):
+            compiled = jax.jit(lambda shape, size=size: jax.value_and_grad(mean_of, has_aux=True)(shape, size))
+            for a, b in SHAPES:
+                nodes, log_weights, *slopes = function(a, b)[4 * i : 4 * i + 4]
+                (_, ours), ours_slopes = compiled(jnp.array([a, b]))
                 plain = gauss_jacobi(NUMPY, a, b, size)
-                ours = gauss_jacobi(JNP, jnp.asarray(a), jnp.asarray(b), size)
                 for third, one, other in zip((nodes, log_weights), plain, ours, strict=True):
                     np.testing.assert_allclose(third, one, rtol=1e-10, atol=1e-10)
                     np.testing.assert_allclose(other, one, rtol=1e-10, atol=1e-10)
-                np.testing.assert_allclose(
-                    slopes, jax.grad(mean_of)(jnp.array([a, b]), size), rtol=1e-8, atol=1e-10, err_msg=f"{a} {b} {size}"
-                )
+                np.testing.assert_allclose(slopes, ours_slopes, rtol=1e-8, atol=1e-10, err_msg=f"{a} {b} {size}")

@@ -1,0 +1,100 @@
+"""The several modes of the objective: which runs of EM met, and how the modes they reached differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ..models.behavior import BehaviorModel
+from ..models.namespace import NUMPY
+from .ascent import Ascent
+from .label import best_attentiveness
+from .results import Mode
+from .users import Workload, summarise
+
+__all__ = ["canonical", "label_modes", "merged", "modes_of"]
+
+
+def label_modes(
+    model: BehaviorModel, work: Workload, best: Ascent, runs: list[Ascent], user_prior: tuple[float, float]
+) -> tuple[Mode, ...]:
+    """The different ends of label EM, by objective, best first."""
+
+    def means(free: np.ndarray) -> np.ndarray:
+        eta, _ = best_attentiveness(model, free, work.problem, user_prior)
+        return np.asarray(work.layout.patterns(eta)[work.pattern_of_user])
+
+    reference = means(best.free)
+    modes: list[Mode] = []
+    for run in sorted(runs, key=lambda run: -run.trace[-1]):
+        known = [k for k, mode in enumerate(modes) if mode.objective - run.trace[-1] < 1e-6 * (1 + abs(run.trace[-1]))]
+        if known:
+            modes[known[-1]] = replace(modes[known[-1]], starts=modes[known[-1]].starts + 1)
+            continue
+        eta = means(run.free)
+        correlation = _spearman(reference, eta) if modes else 1.0
+        modes.append(Mode(run.trace[-1], values_of(model, work, run.free), correlation, float(eta.mean()), 1))
+    return tuple(modes)
+
+
+def values_of(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[str, np.ndarray]:
+    table = model.table(work.problem.cells.schema)
+    return {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
+
+
+def canonical(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
+    """The same point with the population's labels in their fixed order."""
+    values = values_of(model, work, free)
+    ordered = model.attentiveness.canonical(values)
+    same = all(np.array_equal(ordered[name], values[name]) for name in values)
+    return free if same else model.table(work.problem.cells.schema).pack(ordered)
+
+
+def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
+    return np.asarray(summarise(model, free, work).mean[work.pattern_of_user])
+
+
+def merged(
+    model: BehaviorModel, work: Workload, runs: list[tuple[Ascent, int]], reach: float
+) -> list[tuple[Ascent, int]]:
+    """Runs whose users' attentiveness agrees within `reach` (root mean square) as one, best objective first."""
+    usable = [(run, starts) for run, starts in runs if run.trace and np.isfinite(run.trace[-1])]
+    if not usable:
+        return runs[:1]
+    groups: list[tuple[Ascent, int, np.ndarray]] = []
+    for run, starts in sorted(usable, key=lambda pair: -pair[0].trace[-1]):
+        means = _user_means(model, work, run.free)
+        for k, (leader, n, led) in enumerate(groups):
+            if np.sqrt(np.mean((means - led) ** 2)) < reach:
+                groups[k] = (leader, n + starts, led)
+                break
+        else:
+            groups.append((run, starts, means))
+    return [(leader, n) for leader, n, _ in groups]
+
+
+def modes_of(
+    model: BehaviorModel, work: Workload, best: Ascent, n_starts: int, others: list[tuple[Ascent, int]]
+) -> tuple[Mode, ...]:
+    """The modes that marginal EM reached, best first; runs that ended at the best one count as its starts."""
+    reference = _user_means(model, work, best.free)
+    modes = [Mode(best.trace[-1], values_of(model, work, best.free), 1.0, float(reference.mean()), n_starts)]
+    for other, starts in others:
+        means = _user_means(model, work, other.free)
+        near = np.sqrt(np.mean((means - reference) ** 2)) < 0.02
+        if near and abs(other.trace[-1] - best.trace[-1]) < 1.0:
+            modes[0] = replace(modes[0], starts=modes[0].starts + starts)
+            continue
+        values = values_of(model, work, other.free)
+        modes.append(Mode(other.trace[-1], values, _spearman(reference, means), float(means.mean()), starts))
+    return tuple(sorted(modes, key=lambda mode: -mode.objective))
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Rank correlation; NaN where one side is constant."""
+    ranks = [rankdata(v) for v in (x, y)]
+    if min(np.ptp(r) for r in ranks) == 0:
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
