@@ -91,7 +91,7 @@ def sample(
         init: "modes": chains start dispersed over the modes that EM finds within 10 nats of the best one, and a short
             scout starts from each of the next two, to see whether it stays. "prior": from draws of the prior.
         keep_users: "draws" (attentiveness of every user at every draw), "summary" (mean, sd and 90 % interval, from
-            128 of the draws), "none", or "auto": draws up to 50 million numbers, else the summary.
+            128 of the draws or more), "none", or "auto": draws up to 50 million numbers, else the summary.
         predictive: prior and posterior predictive replicates of the votes, as far as they stay below 20 million counts.
         fit: an EM fit of the same model and log, to start from (else it is made).
         progress: called with (stage, done, total).

@@ -13,9 +13,9 @@ from ..comparisons.cells import Counts
 from ..comparisons.log import ComparisonLog
 from .compiled import Statement
 from .integration import worst_error
+from .kept_users import MOST_NUMBERS, users_node, users_of
 from .results import Fit
 from .tally import Tally, tally
-from .users_given import users_given
 
 if TYPE_CHECKING:
     import xarray
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assemble"]
 
-_MOST_NUMBERS = 50_000_000  # of attentiveness, and of log-likelihoods, that are kept without being asked for
 _MOST_VOTES = 20_000_000  # counts in each group of replicates
-_SUMMARY_DRAWS = 128
 _PRIOR_DRAWS = 500
 
 
@@ -66,9 +64,9 @@ def assemble(
     }
     n_users, n_chains = len(votes.users), len(kept)
     if keep_users == "auto":
-        keep_users = "draws" if n_chains * draws * n_users <= _MOST_NUMBERS else "summary"
-    pass_groups, users = _users(
-        marginal, statement, counts, values, [run.values[i] for i in kept], keep_users, draws, rng, say
+        keep_users = "draws" if n_chains * draws * n_users <= MOST_NUMBERS else "summary"
+    pass_groups, users = users_of(
+        marginal, statement, counts, values, [run.values[i] for i in kept], keep_users, draws, seed, say
     )
     for name, group in pass_groups.items():
         groups.setdefault(name, {}).update(group)
@@ -98,7 +96,7 @@ def assemble(
         )
         tree["log_likelihood"] = likelihood["log_likelihood"]
     if users is not None:
-        tree["users"] = _users_node(users, votes)
+        tree["users"] = users_node(users, votes)
     points = _some(values, 6)
     error = worst_error(marginal.model, marginal.tally, marginal.pieces, points)
     notes = _notes(run, heights, complete, kept, best, near, draws, error, keep_users, replicates, predictive)
@@ -145,107 +143,6 @@ def _some(values: Mapping[str, np.ndarray], n: int, chained: bool = True) -> lis
     return [{k: v[i] for k, v in flat.items()} for i in np.unique(np.linspace(0, size - 1, n).astype(int))]
 
 
-def _users(
-    marginal: Statement,
-    statement: Statement,
-    counts: Counts,
-    values: Mapping[str, np.ndarray],
-    chains: list[dict[str, np.ndarray]],
-    keep: str,
-    draws: int,
-    rng: np.random.Generator,
-    say: Callable[[str, int, int], None],
-) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray] | None]:
-    """Groups that hold users' quantities, and the summary of users if it is asked for."""
-    groups: dict[str, dict[str, Any]] = {}
-    n_users, n_chains = len(counts.users), len(chains)
-    per_chain = max(min(draws, _MOST_NUMBERS // max(n_chains * n_users, 1)), 1)
-    thinned = np.unique(np.linspace(0, draws - 1, draws if keep == "draws" else per_chain).astype(int))
-    if keep != "draws" and per_chain < draws:
-        thinned = np.unique(np.linspace(0, draws - 1, max(_SUMMARY_DRAWS // n_chains, 1)).astype(int))
-    size = n_chains * len(thinned)
-    flat = {name: np.asarray(v)[:, thinned].reshape(size, *np.shape(v)[2:]) for name, v in values.items()}
-    wanted = np.unique(np.linspace(0, size - 1, _SUMMARY_DRAWS).astype(int))
-    order = _latin(rng, len(wanted), n_users) if keep == "summary" else None
-    place = np.full(size, -1)
-    place[wanted] = np.arange(len(wanted))
-
-    def uniforms(first: int, n: int) -> np.ndarray:
-        at = place[first : first + n]
-        if order is None:
-            return rng.random((n, n_users))
-        return np.where((at >= 0)[:, None], order[np.maximum(at, 0)], 0.5)
-
-    likelihood = np.empty((size, n_users))
-    attentiveness = np.empty((size, n_users)) if keep == "draws" else None
-    drawn = np.empty((len(wanted), n_users), dtype=np.float32) if keep == "summary" else None
-    total, square = np.zeros(n_users), np.zeros(n_users)
-    if statement.form == "explicit" and keep != "summary":
-        groups["log_likelihood"] = {"votes": _log_likelihood(marginal, flat, say).reshape(n_chains, -1, n_users)}
-        if keep == "draws":
-            groups["posterior"] = {"attentiveness": np.stack([chain["attentiveness"] for chain in chains])}
-        return groups, None
-    for part in users_given(
-        marginal.model, counts, flat, uniforms, lambda done, of: say("users given the globals", done, of)
-    ):
-        where = slice(part.first, part.first + len(part.mean))
-        likelihood[where] = part.log_likelihood
-        total += part.mean.sum(0)
-        square += (part.sd**2 + part.mean**2).sum(0)
-        if attentiveness is not None:
-            attentiveness[where] = part.attentiveness
-        if drawn is not None:
-            inside = place[where] >= 0
-            drawn[place[where][inside]] = part.attentiveness[inside]
-    groups["log_likelihood"] = {"votes": likelihood.reshape(n_chains, len(thinned), n_users)}
-    if attentiveness is not None:
-        groups["posterior"] = {"attentiveness": attentiveness.reshape(n_chains, draws, n_users)}
-    summary = None
-    if drawn is not None:
-        mean = total / size
-        lower, upper = np.quantile(drawn, [0.05, 0.95], axis=0)
-        summary = {
-            "mean": mean,
-            "sd": np.sqrt(np.maximum(square / size - mean**2, 0.0)),
-            "lower": lower,
-            "upper": upper,
-        }
-    return groups, summary
-
-
-def _log_likelihood(
-    marginal: Statement, values: Mapping[str, np.ndarray], say: Callable[[str, int, int], None]
-) -> np.ndarray:
-    """Log marginal likelihood of every user at every draw, nats, (draw, user)."""
-    import jax
-
-    from .arrays import JNP
-
-    @jax.jit
-    def piece(points: dict[str, Any]) -> Any:
-        def one(point: dict[str, Any]) -> Any:
-            p, c = marginal.probabilities(JNP, point)
-            return marginal.log_marginal(JNP, p, c, marginal.rules(JNP, point), marginal.tally.count)
-
-        return jax.lax.map(one, points)
-
-    size = len(next(iter(values.values())))
-    out = np.empty((size, len(marginal.tally.users)))
-    for first in range(0, size, 100):
-        at = np.minimum(np.arange(first, first + 100), size - 1)
-        part = np.asarray(piece({name: np.asarray(value)[at] for name, value in values.items()}))
-        n = min(100, size - first)
-        out[first : first + n] = marginal.tally.of_users(part[:n])
-        say("users given the globals", first + n, size)
-    return out
-
-
-def _latin(rng: np.random.Generator, n: int, n_users: int) -> np.ndarray:
-    """Probabilities (n, user): each user's column has one in each n-th of the unit interval, in random order."""
-    columns = np.tile(np.arange(n)[:, None], (1, n_users))
-    return np.asarray((rng.permuted(columns, axis=0) + rng.random((n, n_users))) / n)
-
-
 def _prior_groups(
     statement: Statement, votes: Tally, replicates: int, rng: np.random.Generator
 ) -> dict[str, dict[str, Any]]:
@@ -279,14 +176,6 @@ def _small(votes: np.ndarray) -> np.ndarray:
 
 def _slot_names(votes: Tally) -> list[Any]:
     return list(votes.names) if votes.dense else list(range(votes.shown.shape[1]))
-
-
-def _users_node(users: Mapping[str, np.ndarray], votes: Tally) -> Any:
-    import xarray
-
-    variables = {name: (("user",), value) for name, value in users.items()}
-    data = xarray.Dataset({**variables, "comparisons": (("user",), votes.comparisons)}, {"user": list(votes.users)})
-    return xarray.DataTree(data)
 
 
 def _notes(
