@@ -148,7 +148,7 @@ def stages(task: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def say_posterior(tree: Any, said: Sequence[str]) -> bool:
-    """Print what was sampled and whether to believe it; True if R-hat, divergences and effective draws are fine.
+    """Print what was sampled and whether to believe it; True if R-hat is known and low, and nothing diverged.
 
     Args:
         tree: what `earnest.sample` returned.

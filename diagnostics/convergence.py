@@ -24,7 +24,7 @@ class Convergence:
         rhat: largest, over the globals that vary; NaN with one chain.
         ess: smallest of bulk and tail effective draws.
         divergences: after warm-up.
-        good: no divergence and no R-hat above 1.01.
+        good: no divergence, every R-hat known and at most 1.01, and no chain that strayed from the best mode.
         verdict: a few sentences.
     """
 
@@ -55,18 +55,26 @@ def convergence(tree: Any) -> Convergence:
         table = table.reset_index(drop=True)
     else:
         table = pd.DataFrame({name: [] for name in ("parameter", *columns.values())})
-    varies = table["sd"].to_numpy(dtype=float) > 0
-    rhat = float(table["rhat"][varies].max()) if varies.any() else float("nan")
-    ess = float(table[["ess_bulk", "ess_tail"]][varies].min().min()) if varies.any() else float("nan")
+    spread = table["sd"].to_numpy(dtype=float)
+    varies = ~(spread == 0)  # what is not a number must not pass for a constant
+    rhat = float(np.max(table["rhat"].to_numpy()[varies])) if varies.any() else float("nan")
+    ess = float(np.min(table[["ess_bulk", "ess_tail"]].to_numpy()[varies])) if varies.any() else float("nan")
     divergences = int(np.asarray(tree.sample_stats["diverging"]).sum())
-    good = divergences == 0 and not rhat > RHAT
-    return Convergence(table, rhat, ess, divergences, good, _verdict(table[varies], rhat, ess, divergences))
+    left_out = int(tree.attrs.get("chains_left_out", 0))
+    # Chains that started at the best mode and did not stay with the others have not converged.
+    strayed = left_out if tree.attrs.get("init") == "modes" else 0
+    good = divergences == 0 and rhat <= RHAT and not strayed
+    verdict = _verdict(table[varies], rhat, ess, divergences, int(tree.posterior.sizes["chain"]))
+    if left_out:
+        verdict += f" {left_out} of the chains ended far below the others and are left out (see the notes)."
+    return Convergence(table, rhat, ess, divergences, bool(good), verdict)
 
 
-def _verdict(table: pd.DataFrame, rhat: float, ess: float, divergences: int) -> str:
+def _verdict(table: pd.DataFrame, rhat: float, ess: float, divergences: int, chains: int) -> str:
     said = []
     if np.isnan(rhat):
-        said.append("Nothing was sampled." if table.empty else "One chain only: R-hat cannot say whether it converged.")
+        one = "One chain only: R-hat cannot say whether it converged."
+        said.append(one if chains < 2 else "R-hat is not a number: some parameter did not move or is not finite.")
     elif rhat > RHAT:
         worst = table.loc[table["rhat"].idxmax(), "parameter"]
         said.append(f"The chains disagree: R-hat is {rhat:.3f} for {worst} (1.01 at most). Sample longer (more tune).")

@@ -71,8 +71,8 @@ def run_chains(
     """Run one chain from each start.
 
     NumPyro's windows estimate a mass matrix from the first 25 draws, which costs trajectories of a thousand steps where
-    there are many dimensions. So where a first guess is given, half of the warm-up keeps it, and the other half has it
-    blended with the covariance of the first half's draws; only the step size adapts all the way.
+    there are many dimensions. So where a first guess is given, two thirds of the warm-up keep it, and the rest has it
+    blended with the covariance of their draws; only the step size adapts all the way.
 
     Args:
         potential: (data, unconstrained values) -> minus the log-density, nats.
@@ -90,7 +90,7 @@ def run_chains(
     clock = time.perf_counter()
     init, sample = hmc(potential_fn_gen=lambda data: lambda z: potential(data, z), algo="NUTS")
     adaptive = inverse_mass is None
-    first = tune if adaptive else tune // 2
+    first = tune if adaptive else (2 * tune) // 3
 
     def begin(start: Any, key: Any, data: Any, mass: Any) -> Any:
         return init(
@@ -106,6 +106,7 @@ def run_chains(
         return jax.lax.scan(step, state, None, length=_PIECE)
 
     vectorised = jax.default_backend() != "cpu" if vectorised is None else vectorised
+    lengths = list(draws)
     n = len(starts)
     begin = jax.jit(jax.vmap(begin, in_axes=(0, 0, None, 0)) if vectorised else begin)
     keys = [jax.random.split(jax.random.key(seed)) for seed in seeds]
@@ -129,7 +130,7 @@ def run_chains(
         ]
         finished = [future.result() for future in futures]
     if vectorised:
-        both = [jax.tree.map(lambda a, i=i: a[i], finished[0]) for i in range(n)]
+        both = [jax.tree.map(lambda a, i=i: a[i, : lengths[i]], finished[0]) for i in range(n)]
         return Chains([z for z, _ in both], [s for _, s in both],
                       f"{n} chains side by side in one program on {jax.default_backend()}", compiling)  # fmt: skip
     method = f"{n} chains on {workers} threads of the CPU"
@@ -211,7 +212,7 @@ class _Course:
 
 
 def _blended(mass: Mass, draws: Mapping[str, np.ndarray], axis: int) -> Mass:
-    """The first guess and the draws' covariance, weighted as if the guess had come from five draws a dimension."""
+    """The first guess and the draws' covariance, weighted as if the guess had come from one draw a dimension."""
     out = {}
     for sites, guess in mass.items():
         guess = np.asarray(guess)
@@ -222,6 +223,6 @@ def _blended(mass: Mass, draws: Mapping[str, np.ndarray], axis: int) -> Mass:
         n, size = flat.shape[axis], flat.shape[-1]
         dense = guess.ndim == 2 + axis
         seen = np.swapaxes(centred, -1, -2) @ centred if dense else (centred**2).sum(axis=axis)
-        weight = 5 * (size if dense else 2)
+        weight = size if dense else 5
         out[sites] = (seen + weight * guess) / (n + weight)
     return out

@@ -219,12 +219,17 @@ class Logits(dist.Distribution):
             rng = np.random.default_rng(np.asarray(seed).tolist())
             eta = self.component.sample(rng, {k: np.asarray(v) for k, v in values.items()}, int(np.prod(sample_shape)))
             eta = np.clip(np.asarray(eta, dtype=float).reshape(sample_shape), 1e-300, 1 - 1e-16)
-            return (np.log(eta) - np.log1p(-eta)).astype(dtype)
+            logits = (np.log(eta) - np.log1p(-eta)).astype(dtype)
+            return np.frombuffer(logits.tobytes(), np.uint32).reshape(answer.shape)
 
         dtype = jnp.result_type(float)
+        words = dtype.itemsize // 4
+        # As bits: the switch to 64 bits may be on in this thread only, and JAX would halve doubles in the callback's.
         seed = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-        answer: Any = jax.eval_shape(lambda: jnp.zeros(sample_shape, dtype))
-        return jax.pure_callback(draw, answer, dict(self.values), seed, vmap_method="sequential")
+        shape = (*sample_shape, words) if words > 1 else sample_shape
+        answer: Any = jax.eval_shape(lambda: jnp.zeros(shape, np.uint32))
+        bits = jax.pure_callback(draw, answer, dict(self.values), seed, vmap_method="sequential")
+        return jax.lax.bitcast_convert_type(bits, dtype)
 
 
 def _prior(parameter: Parameter, shape: tuple[int, ...]) -> Any:

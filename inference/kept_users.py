@@ -99,11 +99,11 @@ class _Kept:
         uniform = np.random.default_rng([self.seed, 3, first]).random((n, self.n_users))
         if self.drawn is None:
             return uniform
-        # A stratum for each user and draw: a rotation of the draws' order by an amount of the user's own.
-        shift = np.random.default_rng([self.seed, 4]).integers(len(self.drawn), size=self.n_users)
+        # A stratum for each user and draw: one random order of the strata, rotated by an amount of the user's own.
+        rng, strata = np.random.default_rng([self.seed, 4]), len(self.drawn)
+        order, shift = rng.permutation(strata), rng.integers(strata, size=self.n_users)
         place = np.maximum(self.place[first : first + n], 0)[:, None]
-        # 61 shares no factor with the number of draws unless it is a multiple: neighbours get far strata.
-        return np.asarray(((place * 61 + shift) % len(self.drawn) + uniform) / len(self.drawn))
+        return np.asarray((order[(place + shift) % strata] + uniform) / strata)
 
     def add(self, part: Drawn) -> None:
         """Take some draws in."""

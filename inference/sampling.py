@@ -46,6 +46,7 @@ class Run:
         stats: of each chain {statistic: (draw,)}.
         method: how chains ran, in words.
         starts: the name of the mode each chain started from.
+        n_main: how many of them, the first, are chains of the answer; the others are scouts.
         seconds: what compiling took, and all iterations of all chains.
     """
 
@@ -53,6 +54,7 @@ class Run:
     stats: list[dict[str, np.ndarray]]
     method: str
     starts: list[str]
+    n_main: int
     seconds: dict[str, float]
 
 
@@ -67,7 +69,7 @@ def sample(
     draws: int = 1000,
     tune: int = 1000,
     seed: int = 0,
-    target_accept: float = 0.9,
+    target_accept: float | None = None,
     init: str = "modes",
     keep_users: str = "auto",
     predictive: int = 100,
@@ -87,7 +89,7 @@ def sample(
         draws: of each chain, after warm-up.
         tune: iterations of warm-up of each chain.
         seed: of all randomness: the same seed gives the same draws.
-        target_accept: of the step-size adaptation.
+        target_accept: of the step-size adaptation; by default 0.9, in the explicit form (narrower passages) 0.95.
         init: "modes": chains start dispersed over the modes that EM finds within 10 nats of the best one, and a short
             scout starts from each of the next two, to see whether it stays. "prior": from draws of the prior.
         keep_users: "draws" (attentiveness of every user at every draw), "summary" (mean, sd and 90 % interval, from
@@ -115,6 +117,11 @@ def sample(
     clock = time.perf_counter()
     say = progress or (lambda stage, done, total: None)
     settled = settle(model, log)
+    if settled.table.size == 0:
+        raise EarnestError(
+            "model: none of its components has an unknown parameter, so there is nothing to sample; fit_em gives every "
+            "user's exact posterior"
+        )
     if fit is not None:
         _check_fit(fit, settled.model, log)
     elif init == "modes":
@@ -125,10 +132,24 @@ def sample(
     choice = choose(marginal)
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)
+    if target_accept is None:
+        target_accept = 0.9 if statement.form == "marginal" else 0.95
     # Chains are the parallelism; threads of BLAS inside them wait for each other (a small eigenproblem took 16 ms, not
     # 0.3, on two busy cores).
     with threadpool_limits(1):
-        run = _run(backend, statement, plan, fit, chains, draws, tune, seed, target_accept, rng, say)
+        run = _run(
+            backend,
+            statement,
+            plan,
+            fit if init == "modes" else None,
+            chains,
+            draws,
+            tune,
+            seed,
+            target_accept,
+            rng,
+            say,
+        )
     why = choice.reason if latent == "auto" else f"{statement.form} form, as asked for"
     tree = assemble(
         run, statement, marginal, settled.counts, log, fit, why, backend=backend, draws=draws, tune=tune, seed=seed,
@@ -194,7 +215,7 @@ def _run(
             statement, values, cloud, chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept,
             report=report,
         )  # fmt: skip
-        return Run(by_chain, stats, method, names, _seconds(clock, compiling))
+        return Run(by_chain, stats, method, names, len(plan.main), _seconds(clock, compiling))
     from .in_pymc import pymc_model, run_pymc
 
     say("compiling", 0, 0)
@@ -214,7 +235,7 @@ def _run(
     split = [({k: v[i] for k, v in p[0].items()}, {k: v[i] for k, v in p[1].items()})
              for p in parts for i in range(len(next(iter(p[1].values()))))]  # fmt: skip
     chains_values, chains_stats = [part[0] for part in split], [part[1] for part in split]
-    return Run(chains_values, chains_stats, main[2], labels, _seconds(clock, main[3]))
+    return Run(chains_values, chains_stats, main[2], labels, chains, _seconds(clock, main[3]))
 
 
 def _seconds(start: float, compiling: float) -> dict[str, float]:
@@ -241,7 +262,7 @@ def _site_values(
 
 
 def _check(
-    backend: str, latent: str, chains: int, draws: int, tune: int, seed: int, target_accept: float, init: str,
+    backend: str, latent: str, chains: int, draws: int, tune: int, seed: int, target_accept: float | None, init: str,
     keep_users: str, predictive: int,
 ) -> None:  # fmt: skip
     words: Sequence[tuple[str, Any, tuple[str, ...]]] = (
@@ -258,7 +279,7 @@ def _check(
     for name, number, least in numbers:
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise EarnestError(f"{name}={number!r}: expected a whole number, {least} or more")
-    if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
+    if target_accept is not None and (not isinstance(target_accept, int | float) or not 0 < target_accept < 1):
         raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
 
 

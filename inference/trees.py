@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..comparisons.cells import Counts
+from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
+from ..models.component import Attentiveness
+from ..models.namespace import NUMPY
 from .compiled import Statement
 from .integration import worst_error
 from .kept_users import MOST_NUMBERS, users_node, users_of
@@ -53,10 +56,16 @@ def assemble(
 
     table, votes = marginal.table, tally(counts, merge=False)
     rng = np.random.default_rng([seed, 2])
+    _order_labels(marginal, run.values)
     heights = [_height(marginal, chain) for chain in run.values]
-    complete = [i for i, chain in enumerate(run.stats) if len(chain["lp"]) == draws]
-    best = max(heights[i] for i in complete)
-    kept = [i for i in complete if heights[i] > best - near]
+    complete = [i for i in range(run.n_main) if np.isfinite(heights[i][0])]
+    if not complete:
+        raise EarnestError("no chain reached a point of positive density; sample with init='prior' or another model")
+    top = max(complete, key=lambda i: heights[i][0])
+    kept = [
+        i for i in complete if heights[top][0] - heights[i][0] <= near + 4 * np.hypot(heights[i][1], heights[top][1])
+    ]
+    left_out = [i for i in range(run.n_main) if i not in kept]
     values = {p.name: np.stack([run.values[i][p.name] for i in kept]) for p in table.parameters}
     groups: dict[str, dict[str, Any]] = {
         "posterior": dict(values),
@@ -75,7 +84,7 @@ def assemble(
     groups.update(_prior_groups(marginal, votes, replicates, rng))
     if replicates:
         groups["posterior_predictive"] = {"votes": _replicates(marginal, votes, values, replicates, rng)}
-        groups["observed_data"] = {"votes": _small(votes.count)}
+    groups["observed_data"] = {"votes": _small(votes.count)}
     groups["constant_data"] = {"comparisons": votes.comparisons}
     if replicates:
         groups["constant_data"]["shown_comparisons"] = _small(votes.count.sum(2))
@@ -99,7 +108,10 @@ def assemble(
         tree["users"] = users_node(users, votes)
     points = _some(values, 6)
     error = worst_error(marginal.model, marginal.tally, marginal.pieces, points)
-    notes = _notes(run, heights, complete, kept, best, near, draws, error, keep_users, replicates, predictive)
+    levels, best = [height for height, _ in heights], heights[top][0]
+    notes = _notes(run, levels, left_out, best, near, error, replicates, predictive)
+    if len(kept) < 2:
+        notes.append("one chain only: R-hat says nothing; ask for more chains")
     tree.attrs.update(
         {
             "declaration": marginal.model.to_toml(),
@@ -119,7 +131,9 @@ def assemble(
             "observed_unit": "user",
             "integration_error_nats": error,
             "modes": json.dumps(_modes(fit)),
-            "scouts": json.dumps(_scouts(run, heights, complete, kept, best)),
+            "scouts": json.dumps(_scouts(run, levels, best)),
+            "chains_left_out": len(left_out),
+            "divergences_left_out": int(sum(run.stats[i]["diverging"].sum() for i in left_out)),
             "notes": "\n".join([*(log.notes if fit is None else fit.notes), *notes]),
             "versions": json.dumps(_versions()),
         }
@@ -127,11 +141,27 @@ def assemble(
     return tree  # type: ignore[no-any-return]  # a DataTree; arviz_base is imported late
 
 
-def _height(statement: Statement, chain: Mapping[str, np.ndarray]) -> float:
-    """Median log posterior density (latents integrated out) of a chain's draws, nats."""
-    from ..models.namespace import NUMPY
+def _order_labels(statement: Statement, chains: list[dict[str, np.ndarray]]) -> None:
+    """Put the population's labels into their fixed order, draw by draw: a finite mixture does not know them."""
+    component = statement.model.attentiveness
+    if type(component).canonical is Attentiveness.canonical:
+        return
+    own = [p.name for p in component.parameters(statement.table.schema)]
+    for chain in chains:
+        chain.update({name: np.array(chain[name]) for name in own})
+        for i in range(len(chain[own[0]]) if own else 0):
+            for name, value in component.canonical({name: chain[name][i] for name in own}).items():
+                chain[name][i] = value
 
-    return float(np.median([float(statement.log_density(NUMPY, point)) for point in _some(chain, 9, chained=False)]))
+
+def _height(statement: Statement, chain: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """Mean log posterior density (latents integrated out) of some of a chain's draws, nats, and its error.
+
+    The error takes neighbouring points to be worth half as many: with many parameters the density varies by tens of
+    nats from draw to draw.
+    """
+    points = [float(statement.log_density(NUMPY, point)) for point in _some(chain, 24, chained=False)]
+    return float(np.mean(points)), float(np.std(points) / np.sqrt(max(len(points) / 2, 1)))
 
 
 def _some(values: Mapping[str, np.ndarray], n: int, chained: bool = True) -> list[dict[str, np.ndarray]]:
@@ -159,8 +189,6 @@ def _replicates(
     statement: Statement, votes: Tally, values: Mapping[str, np.ndarray], n: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Votes of a new user in the place of each, told forward, (1, draw, user, slot, outcome)."""
-    from ..models.namespace import NUMPY
-
     for_users = Statement(statement.model, statement.table, votes, "explicit", ())
     out = []
     for point in _some(values, n):
@@ -179,23 +207,21 @@ def _slot_names(votes: Tally) -> list[Any]:
 
 
 def _notes(
-    run: Run, heights: list[float], complete: list[int], kept: list[int], best: float, near: float, draws: int,
-    error: float, keep_users: str, replicates: int, predictive: int,
+    run: Run, heights: list[float], left_out: list[int], best: float, near: float, error: float, replicates: int,
+    predictive: int,
 ) -> list[str]:  # fmt: skip
     notes = []
-    for i in sorted(set(complete) - set(kept)):
+    for i in left_out:
         notes.append(
             f"the chain from {run.starts[i]} ended {best - heights[i]:.1f} nats below the best and is left out: it is "
-            "in another mode"
+            "in another mode, or has not converged"
         )
-    for i in range(len(run.values)):
-        if i not in complete and heights[i] > best + near:
+    for i in range(run.n_main, len(run.values)):
+        if heights[i] > best + near:
             notes.append(
                 f"the scout from {run.starts[i]} found a mode {heights[i] - best:.1f} nats above the chains': sample "
                 "again with init='prior' and more warm-up"
             )
-    if len(kept) < 2:
-        notes.append("one chain only: R-hat says nothing; ask for more chains")
     if error > 1e-6:
         notes.append(
             f"integrating over users' latents is off by up to {error:.1e} nats a user; use latent='explicit' to check"
@@ -219,12 +245,11 @@ def _modes(fit: Fit | None) -> list[dict[str, float]]:
     ]
 
 
-def _scouts(run: Run, heights: list[float], complete: list[int], kept: list[int], best: float) -> list[dict[str, Any]]:
-    """What became of the chains that are not in the answer."""
+def _scouts(run: Run, heights: list[float], best: float) -> list[dict[str, Any]]:
+    """What became of the chains that started in lesser modes."""
     return [
         {"start": run.starts[i], "nats_below_best": best - heights[i], "stayed": bool(best - heights[i] > 10.0)}
-        for i in range(len(run.values))
-        if i not in kept
+        for i in range(run.n_main, len(run.values))
     ]
 
 

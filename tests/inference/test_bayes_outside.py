@@ -15,7 +15,7 @@ _logs = runpy.run_path(str(Path(__file__).with_name("logs.py")))
 
 
 @dataclass(frozen=True)
-class FirstUnlessLonger(er.Casual):
+class LongestName(er.Casual):
     """Careless users pick the model with the longer name, with probability `longer_name` (a tie never)."""
 
     prior: er.priors.Prior = field(default_factory=lambda: er.priors.Beta(8.0, 2.0))
@@ -25,7 +25,7 @@ class FirstUnlessLonger(er.Casual):
 
     def log_prob(self, xp, values, cells):
         length = np.array([len(name) for name in cells.schema.models])
-        longer = np.sign(length[cells.model_a] - length[cells.model_b])
+        longer = xp.stack(list(np.sign(length[:, None] - length).ravel()))[cells.model_a * len(length) + cells.model_b]
         wins = 0.5 + longer * (values["longer_name"] - 0.5)
         return xp.where(cells.won_a, xp.log(wins), xp.log1p(-wins))
 
@@ -51,14 +51,14 @@ class LogitNormalOutside(er.Attentiveness):
         return 1 / (1 + np.exp(-rng.normal(values["attentiveness_loc"], values["attentiveness_scale"], size)))
 
 
-MODEL = er.BehaviorModel(LogitNormalOutside(), er.BradleyTerry(), FirstUnlessLonger())
+MODEL = er.BehaviorModel(LogitNormalOutside(), er.BradleyTerry(), LongestName())
 TRUE = {
     "skill": [1.2, -1.2],
     "longer_name": 0.9,
     "attentiveness_loc": 0.5,
     "attentiveness_scale": 1.5,
 }
-SETTINGS = {"chains": 2, "draws": 400, "tune": 300, "seed": 4, "predictive": 5}
+SETTINGS = {"chains": 2, "tune": 300, "seed": 4, "predictive": 5}
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +103,20 @@ def reference(truth):
     return out
 
 
-@pytest.mark.parametrize("latent", ["marginal", "explicit"])
-@pytest.mark.parametrize("backend", ["numpyro", "pymc"])
+# Each road compiles for long: the ordinary run goes one way by either backend and either form.
+@pytest.mark.parametrize(
+    ("backend", "latent"),
+    [
+        ("numpyro", "marginal"),
+        ("pymc", "explicit"),
+        pytest.param("numpyro", "explicit", marks=pytest.mark.long),
+        pytest.param("pymc", "marginal", marks=pytest.mark.long),
+    ],
+)
 def test_it_is_sampled(truth, reference, backend, latent):
-    tree = er.sample(MODEL, truth.log, backend=backend, latent=latent, target_accept=0.95, **SETTINGS)
+    # The explicit form has a funnel where the scale is small: it takes more draws to say as much.
+    draws = 400 if latent == "marginal" else 1500
+    tree = er.sample(MODEL, truth.log, backend=backend, latent=latent, draws=draws, target_accept=0.95, **SETTINGS)
     assert tree.attrs["form"] == latent
     assert er.BehaviorModel.from_toml(tree.attrs["declaration"]) == MODEL
     posterior = tree["posterior"]
@@ -114,8 +124,10 @@ def test_it_is_sampled(truth, reference, backend, latent):
         draws = posterior[name].to_numpy()
         draws = draws[..., 0] if name == "skill" else draws
         mcse = float(arviz_stats.mcse(draws, method="mean"))
-        assert mcse < 0.15 * sd, name
-        assert abs(draws.mean() - mean) < 6 * np.hypot(mcse, error), (name, draws.mean(), mean, mcse)
+        assert mcse < 0.2 * sd, name
+        allowed = 6 * np.hypot(mcse, error)
+        assert abs(draws.mean() - mean) < allowed, (name, draws.mean(), mean, mcse)
+        assert allowed < 1.5 * sd, name
     eta = truth.attentiveness["attentiveness"].to_numpy()
     assert list(posterior["user"].to_numpy()) == list(truth.attentiveness["user"])
     assert stats.spearmanr(posterior["attentiveness"].mean(("chain", "draw")), eta).statistic > 0.5

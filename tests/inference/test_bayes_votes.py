@@ -14,6 +14,7 @@ from scipy import integrate, special, stats
 
 import earnest as er
 from earnest.inference import tally as tally_module
+from earnest.inference.arrays import JNP
 from earnest.inference.compiled import prior_points, settle
 from earnest.inference.in_numpyro import Logits, MarginalVotes, numpyro_model
 from earnest.inference.in_pymc import pymc_model
@@ -88,8 +89,8 @@ def test_probabilities_of_all_outcomes_sum_to_one(name):
     with jax.enable_x64(True):
         statement = statement_of(MODELS[name])
         values = {k: jnp.asarray(v) for k, v in values_for(statement).items()}
-        p, c = statement.probabilities(er.inference.arrays.JNP, values)
-        density = jax.jit(MarginalVotes(statement, p, c, statement.rules(er.inference.arrays.JNP, values)).log_prob)
+        p, c = statement.probabilities(JNP, values)
+        density = jax.jit(MarginalVotes(statement, p, c, statement.rules(JNP, values)).log_prob)
         for unit, user in enumerate(SHOWN):
             tables, shown = outcomes_of(statement, unit)
             total = 0.0
@@ -123,7 +124,6 @@ SIMULATED = 20_000
 
 
 def in_numpyro(statement, values):
-    JNP = er.inference.arrays.JNP
     values = {k: jnp.asarray(v) for k, v in values.items()}
     p, c = statement.probabilities(JNP, values)
     votes = MarginalVotes(statement, p, c, statement.rules(JNP, values))
@@ -151,6 +151,7 @@ def test_simulated_votes_have_these_probabilities(name, simulator):
         assert chi_square(name, statement, simulator(statement, values)).max() < 1e-4
 
 
+@pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 def test_pymc_draws_what_the_statement_draws():
     """Through PyMC's own machinery: frequencies of its prior-predictive votes at fixed globals."""
     statement = statement_of(MODELS["groups"])
@@ -192,12 +193,9 @@ def test_no_layout_changes_the_likelihood(name, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("earnest.inference.integration._SIZE_CLASSES", (2, 5))
     classes = ready.statement("marginal", points)
-    unmerged = replace(dense, tally=tally_module.tally(ready.counts, merge=False))
-    if name == "beta":
-        assert len(classes.pieces) == 3
-        unmerged = replace(unmerged, pieces=(replace(dense.pieces[0], units=np.arange(14)),))
-    else:
-        unmerged = replace(unmerged, pieces=(replace(dense.pieces[0], units=np.arange(14)),))
+    assert len(classes.pieces) == (3 if name == "beta" else 1)
+    everybody = (replace(dense.pieces[0], units=np.arange(14)),)
+    unmerged = replace(dense, tally=tally_module.tally(ready.counts, merge=False), pieces=everybody)
     monkeypatch.setattr(tally_module, "_DENSE_CELLS", 4)
     padded_classes = ready.statement("marginal", points)
     monkeypatch.undo()
@@ -209,15 +207,14 @@ def test_no_layout_changes_the_likelihood(name, monkeypatch):
             np.asarray(statement.log_marginal(xp, p, c, statement.rules(xp, values), value))
         )
 
-    JNP = er.inference.arrays.JNP
     with jax.enable_x64(True):
         for values in points:
             reference = by_user(NUMPY, dense, values)
             assert np.ptp(reference) > 1
             total = float(unmerged.log_density(NUMPY, values))
-            for other in (padded, classes, unmerged, padded_classes):
-                # `_DENSE_CELLS` decides how counts are read, too.
-                monkeypatch.setattr(tally_module, "_DENSE_CELLS", 4 if other in (padded, padded_classes) else 256)
+            for other, limit in ((padded, 4), (classes, 256), (unmerged, 256), (padded_classes, 4)):
+                # It decides how counts are read, too.
+                monkeypatch.setattr(tally_module, "_DENSE_CELLS", limit)
                 np.testing.assert_allclose(by_user(NUMPY, other, values), reference, atol=1e-9)
                 np.testing.assert_allclose(by_user(JNP, other, values), reference, atol=1e-9)
                 np.testing.assert_allclose(
@@ -270,7 +267,8 @@ def test_the_explicit_form_integrates_to_the_marginal_one(build, padded, monkeyp
             counts = statement.tally.count[number][slots >= 0]
             _, log_p = exact("beta", user, counts, shown)
             found, _ = integrate.quad(
-                lambda x, number=number: np.exp(density(number, x) - log_p), -80, 80, points=[-10, -3, 0, 3, 10],
+                lambda x, number=number, log_p=log_p: np.exp(density(number, x) - log_p),
+                -80, 80, points=[-10, -3, 0, 3, 10],
                 epsabs=1e-9, epsrel=1e-9, limit=200,
             )  # fmt: skip
             assert found == pytest.approx(1.0, abs=1e-7)
