@@ -16,6 +16,7 @@ from .console import (
     check_log_output,
     check_output,
     curve_text,
+    interrupts_wait,
     keep_compiled_programs,
     say_fit,
     say_notes,
@@ -104,7 +105,8 @@ def fit(
     check_output(out)
     log = read_votes(votes, reading)
     model = declared_model(declaration) if declaration else default_model(log)
-    from .inference import fit_em
+    with interrupts_wait():
+        from .inference import fit_em
 
     with working("fitting") as progress:
         fitted = fit_em(
@@ -156,7 +158,9 @@ def sample(
     log = read_votes(votes, reading)
     model = declared_model(declaration) if declaration else default_model(log)
     from .comparisons.atomic import atomic_file
-    from .inference.sampling import sample as draw
+
+    with interrupts_wait():
+        from .inference.sampling import sample as draw
 
     with stages("sampling") as progress:
         tree = draw(model, log, progress=progress, **options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import Failure, say_notes, working
+from .console import Failure, interrupts_wait, say_notes, working
 
 if TYPE_CHECKING:
     from .comparisons import ComparisonLog
@@ -156,8 +156,8 @@ def declared_model(path: str) -> BehaviorModel:
 
 def load_fit(folder: str) -> Fit:
     """The fit in a folder."""
-    from .inference import load
-
+    with interrupts_wait():
+        from .inference import load
     with working("loading the fit"):
         return load(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -201,7 +202,10 @@ def _run(
     values = [_site_values(statement, point, fit, rng) for point, _ in starts]
     names = [name for _, name in starts]
     if backend == "numpyro":
-        from .in_numpyro import run_numpyro
+        with warnings.catch_warnings():
+            # NumPyro's progress bar looks for a notebook's widgets, which are not used here.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from .in_numpyro import run_numpyro
 
         cloud = [_site_values(statement, point, fit, rng) for point in plan.cloud]
 
