@@ -18,10 +18,22 @@ from ..models.parameters import ParameterTable, Values
 from .integration import Piece, choose_pieces, log_marginal
 from .tally import Entries, Tally, tally
 
-__all__ = ["Form", "Settled", "Statement", "dispersed_points", "native_statement", "settle", "values_at"]
+__all__ = [
+    "LATENT",
+    "VOTES",
+    "Form",
+    "Settled",
+    "Statement",
+    "dispersed_points",
+    "native_statement",
+    "settle",
+    "values_at",
+]
 
 Form = Literal["marginal", "explicit"]
 _TINY = 1e-300
+LATENT, VOTES = "attentiveness_logit", "votes"
+"""Names of the users' latent and of the observed votes, in both backends."""
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,9 @@ from ..models.parameters import Parameter, Values
 from ..models.priors import Prior
 from .arrays import JNP
 from .chains import ChainReport, run_chains
-from .compiled import Form, Statement, native_statement
+from .compiled import LATENT, VOTES, Form, Statement, native_statement
 
-__all__ = ["LATENT", "VOTES", "numpyro_model", "run_numpyro", "to_numpyro"]
-
-LATENT, VOTES = "attentiveness_logit", "votes"
+__all__ = ["numpyro_model", "run_numpyro", "to_numpyro"]
 
 
 def to_numpyro(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal") -> Callable[..., None]:

@@ -20,11 +20,10 @@ from ..models import priors
 from ..models.behavior import BehaviorModel
 from ..models.namespace import pytensor_namespace
 from ..models.parameters import Parameter
-from .compiled import Form, Statement, native_statement
+from .compiled import LATENT, VOTES, Form, Statement, native_statement
 
-__all__ = ["LATENT", "VOTES", "pymc_model", "run_pymc", "to_pymc"]
+__all__ = ["pymc_model", "run_pymc", "to_pymc"]
 
-LATENT, VOTES = "attentiveness_logit", "votes"
 PT = pytensor_namespace()
 
 

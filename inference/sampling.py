@@ -19,7 +19,7 @@ from ..models.behavior import BehaviorModel
 from ..models.parameters import ParameterTable
 from .arrays import float64
 from .choice import choose
-from .compiled import Form, Statement, dispersed_points, settle, values_at
+from .compiled import LATENT, Form, Statement, dispersed_points, settle, values_at
 from .fitting import fit_em
 from .results import Fit
 from .trees import assemble
@@ -262,7 +262,7 @@ def _site_values(
         size = np.maximum(mean * (1 - mean) / np.maximum(frame["sd"].to_numpy(), 1e-3) ** 2 - 1, 0.5)
         eta = rng.beta(mean * size, (1 - mean) * size)
     eta = np.clip(np.asarray(eta, dtype=float), 1e-3, 1 - 1e-3)
-    return {**values, "attentiveness_logit": np.log(eta) - np.log1p(-eta)}
+    return {**values, LATENT: np.log(eta) - np.log1p(-eta)}
 
 
 def _check(
