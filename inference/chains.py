@@ -204,6 +204,9 @@ class _Course:
             blend = _blended(mass, warm, self.axis)
             here = jax.tree.map(jnp.asarray, state.z)
             state = self.begin(here, key, self.data, blend)
+            # The compiled kernel adapts until iteration `first`; so that it stops where the draws begin, it starts
+            # late. The windows' ends, at which it would begin the step size anew, then never come: none is needed.
+            state = state._replace(i=state.i + (self.first - self.second))
             _, (z, stats) = advance(state, self.first, self.second + draws, self.second)
         else:
             _, (z, stats) = advance(state, 0, self.first + draws, self.first)

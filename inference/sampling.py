@@ -70,7 +70,7 @@ def sample(
     draws: int = 1000,
     tune: int = 1000,
     seed: int = 0,
-    target_accept: float | None = None,
+    target_accept: float = 0.9,
     init: str = "modes",
     keep_users: str = "auto",
     predictive: int = 100,
@@ -90,7 +90,7 @@ def sample(
         draws: of each chain, after warm-up.
         tune: iterations of warm-up of each chain.
         seed: of all randomness: the same seed gives the same draws.
-        target_accept: of the step-size adaptation; by default 0.9, in the explicit form (narrower passages) 0.95.
+        target_accept: of the step-size adaptation.
         init: "modes": chains start dispersed over the modes that EM finds within 10 nats of the best one, and a short
             scout starts from each of the next two, to see whether it stays. "prior": from draws of the prior.
         keep_users: "draws" (attentiveness of every user at every draw), "summary" (mean, sd and 90 % interval, from
@@ -133,8 +133,6 @@ def sample(
     choice = choose(marginal)
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)
-    if target_accept is None:
-        target_accept = 0.9 if statement.form == "marginal" else 0.95
     # Chains are the parallelism; threads of BLAS inside them wait for each other (a small eigenproblem took 16 ms, not
     # 0.3, on two busy cores).
     with threadpool_limits(1):
@@ -266,7 +264,7 @@ def _site_values(
 
 
 def _check(
-    backend: str, latent: str, chains: int, draws: int, tune: int, seed: int, target_accept: float | None, init: str,
+    backend: str, latent: str, chains: int, draws: int, tune: int, seed: int, target_accept: float, init: str,
     keep_users: str, predictive: int,
 ) -> None:  # fmt: skip
     words: Sequence[tuple[str, Any, tuple[str, ...]]] = (
@@ -283,7 +281,7 @@ def _check(
     for name, number, least in numbers:
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise EarnestError(f"{name}={number!r}: expected a whole number, {least} or more")
-    if target_accept is not None and (not isinstance(target_accept, int | float) or not 0 < target_accept < 1):
+    if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
         raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
 
 

@@ -135,6 +135,15 @@ def test_diagnostics_are_good(tree):
     assert float(rhat.to_dataarray().max()) < 1.05
 
 
+@pytest.mark.parametrize("tune", [20, 40, 200])
+def test_nothing_adapts_once_the_draws_begin(log, fit, tree, tune):
+    # A step size that still follows the chain is no Markov chain; nothing in R-hat or ESS would show it.
+    tree = tree if tune == SETTINGS["tune"] else short(log, fit, tune=tune, draws=60)
+    steps = tree.sample_stats["step_size"].values
+    assert (steps == steps[:, :1]).all()
+    assert len(set(steps[:, 0])) == len(steps)  # and each chain has adapted its own
+
+
 @pytest.mark.parametrize("kind", ["netcdf", "zarr"])
 def test_it_is_saved_and_loaded(tree, tmp_path, kind):
     path = tmp_path / f"posterior.{kind}"
