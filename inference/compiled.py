@@ -11,10 +11,11 @@ import numpy as np
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.log import ComparisonLog
+from ..models import priors
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from ..models.namespace import NUMPY, Namespace
-from ..models.parameters import ParameterTable, Values
+from ..models.parameters import Parameter, ParameterTable, Values
 from .integration import Piece, choose_pieces, log_marginal
 from .tally import Entries, Tally, tally
 
@@ -24,8 +25,10 @@ __all__ = [
     "Form",
     "Settled",
     "Statement",
+    "check_priors",
     "dispersed_points",
     "native_statement",
+    "no_counterpart",
     "settle",
     "values_at",
 ]
@@ -164,11 +167,29 @@ def settle(model: BehaviorModel, log: ComparisonLog) -> Settled:
     return Settled(settled, settled.table(counts.cells.schema), counts)
 
 
-def native_statement(model: BehaviorModel, log: ComparisonLog, latent: str) -> Statement:
+def native_statement(model: BehaviorModel, log: ComparisonLog, latent: str, backend: str) -> Statement:
     """The statement behind `to_numpyro` and `to_pymc`."""
     if latent not in ("marginal", "explicit"):
         raise EarnestError(f"latent={latent!r}: expected 'marginal' or 'explicit'")
-    return settle(model, log).statement(cast(Form, latent))
+    settled = settle(model, log)
+    check_priors(settled.table, backend)
+    return settled.statement(cast(Form, latent))
+
+
+def no_counterpart(parameter: Parameter, backend: str) -> EarnestError:
+    """The error for a prior that a backend cannot express."""
+    known = ", ".join(name for name in priors.__all__ if name != "Prior")
+    return EarnestError(
+        f"parameter {parameter.name!r}: the prior {type(parameter.prior).__name__} has no counterpart in {backend}; "
+        f"use one of earnest.priors: {known}"
+    )
+
+
+def check_priors(table: ParameterTable, backend: str) -> None:
+    """Refuse priors that no backend can express, before anything else is done."""
+    for parameter in table.parameters:
+        if type(parameter.prior).__name__ not in priors.__all__:
+            raise no_counterpart(parameter, backend)
 
 
 def prior_points(table: ParameterTable, n: int = 8) -> list[Mapping[str, np.ndarray]]:

@@ -22,7 +22,7 @@ from ..models.parameters import Parameter, Values
 from ..models.priors import Prior
 from .arrays import JNP
 from .chains import ChainReport, run_chains
-from .compiled import LATENT, VOTES, Form, Statement, native_statement
+from .compiled import LATENT, VOTES, Form, Statement, native_statement, no_counterpart
 
 __all__ = ["numpyro_model", "run_numpyro", "to_numpyro"]
 
@@ -32,7 +32,8 @@ def to_numpyro(model: BehaviorModel, log: ComparisonLog, latent: Form = "margina
 
     Sites: the parameters by name; `votes`, the observed counts (unit, shown, outcome) of every user (or pattern of
     users with equal counts); in the explicit form `attentiveness_logit` and the deterministic `attentiveness` (user).
-    Use it with 64-bit arrays (`numpyro.enable_x64()`, or inside `jax.enable_x64(True)`).
+    Use it with 64-bit arrays (`numpyro.enable_x64()`, or inside `jax.enable_x64(True)`). Without the argument `votes`
+    the model is conditioned on the log's own; simulate with `votes=None`.
 
     Args:
         model: the declaration.
@@ -44,10 +45,11 @@ def to_numpyro(model: BehaviorModel, log: ComparisonLog, latent: Form = "margina
 
     Raises:
         InputError: the log does not suit the model.
+        EarnestError: when the model is run with 32-bit arrays.
 
     Reference: model.md, section 6.
     """
-    return numpyro_model(native_statement(model, log, latent))
+    return numpyro_model(native_statement(model, log, latent, "NumPyro"))
 
 
 def numpyro_model(statement: Statement) -> Callable[..., None]:
@@ -55,6 +57,11 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
     tally = statement.tally
 
     def earnest_model(votes: Any = tally.count) -> None:
+        if jnp.result_type(float) != jnp.float64:
+            raise EarnestError(
+                "the model is run with 32-bit arrays, in which the log-likelihood loses its digits: call "
+                "numpyro.enable_x64() at the start, or run inside `with jax.enable_x64(True):`"
+            )
         values = {
             p.name: numpyro.sample(p.name, _prior(p, statement.table.shape(p))) for p in statement.table.parameters
         }
@@ -77,6 +84,7 @@ def run_numpyro(
     statement: Statement,
     starts: Sequence[Mapping[str, np.ndarray]],
     cloud: Sequence[Mapping[str, np.ndarray]],
+    spread: np.ndarray | None,
     *,
     chain_draws: Sequence[int],
     tune: int,
@@ -89,7 +97,8 @@ def run_numpyro(
     Args:
         statement: the model and its votes.
         starts: values of all sites, one a chain.
-        cloud: values of all sites spread like the posterior is thought to be; the first mass matrix is theirs.
+        cloud: values of the globals, spread like their posterior is thought to be; the first mass matrix is theirs.
+        spread: in the explicit form, variances of users' logits as far as they are known, (user,).
         chain_draws: draws of each chain after warm-up.
         tune, seed, target_accept: as in `earnest.sample`.
         report: called from the chains' threads.
@@ -110,11 +119,10 @@ def run_numpyro(
 
     own = tuple(sorted(p.name for p in statement.table.parameters))
     blocks = [own] if own else []
-    mass = _first_mass(own, [to_free(dict(one)) for one in cloud])
-    if statement.form == "explicit" and mass is not None:
-        # Users' logits, one by one: as wide as their posterior is at EM's estimate, by the spread of the cloud.
-        logits = np.stack([np.asarray(one[LATENT]) for one in cloud])
-        mass[(LATENT,)] = np.var(logits, axis=0) + 1e-3
+    users = {LATENT: starts[0][LATENT]} if statement.form == "explicit" else {}
+    mass = _first_mass(own, [to_free({**one, **users}) for one in cloud])
+    if mass is not None and spread is not None:
+        mass[(LATENT,)] = spread
     chains = run_chains(
         potential, data, free_starts, [int(s) for s in np.random.SeedSequence(seed).generate_state(len(starts))],
         tune=tune, draws=chain_draws, target_accept=target_accept,
@@ -253,8 +261,5 @@ def _prior(parameter: Parameter, shape: tuple[int, ...]) -> Any:
             base = dist.ZeroSumNormal(scale, event_shape=shape[-1:])
             return base.expand(shape[:-1]).to_event(len(shape) - 1) if len(shape) > 1 else base
         case _:
-            raise EarnestError(
-                f"parameter {parameter.name!r}: the prior {type(prior).__name__} has no counterpart in NumPyro; use "
-                f"one of earnest.priors: {', '.join(name for name in priors.__all__ if name != 'Prior')}"
-            )
+            raise no_counterpart(parameter, "NumPyro")
     return base.expand(shape).to_event(len(shape)) if shape else base

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,14 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 
-from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..models import priors
 from ..models.behavior import BehaviorModel
 from ..models.namespace import pytensor_namespace
 from ..models.parameters import Parameter
-from .compiled import LATENT, VOTES, Form, Statement, native_statement
+from .compiled import LATENT, VOTES, Form, Statement, native_statement, no_counterpart
 
-__all__ = ["pymc_model", "run_pymc", "to_pymc"]
+__all__ = ["Compiled", "compile_pymc", "pymc_model", "run_pymc", "to_pymc"]
 
 PT = pytensor_namespace()
 
@@ -45,7 +44,7 @@ def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal")
 
     Reference: model.md, section 6.
     """
-    return pymc_model(native_statement(model, log, latent))
+    return pymc_model(native_statement(model, log, latent, "PyMC"))
 
 
 def pymc_model(statement: Statement) -> Any:
@@ -60,61 +59,83 @@ def pymc_model(statement: Statement) -> Any:
     return native
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A PyMC model and nutpie's program of it."""
+
+    native: Any
+    program: Any
+
+
+def compile_pymc(statement: Statement) -> Compiled:
+    """Compile a statement for nutpie."""
+    import nutpie
+
+    native = pymc_model(statement)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Numba on operations that it leaves to Python
+        return Compiled(native, nutpie.compile_pymc_model(native, backend="numba"))
+
+
 def run_pymc(
-    native: Any,
+    compiled: Compiled,
     starts: Sequence[Mapping[str, np.ndarray]],
     *,
-    chains: int,
     draws: int,
     tune: int,
     seed: int,
     target_accept: float,
     report: Callable[[str, int, int], None] | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str, float]:
+) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
     """Sample a PyMC model by nutpie.
 
     Args:
-        native: the model.
-        starts: values of its free variables on the constrained scale; each chain takes one by its own seed.
-        chains, draws, tune, seed, target_accept: as in `earnest.sample`.
+        compiled: the model.
+        starts: values of its free variables on the constrained scale, one for each chain; which chain takes which is
+            decided by the chains' seeds.
+        draws, tune, seed, target_accept: as in `earnest.sample`.
         report: called with (stage, done, total).
 
     Returns:
-        {variable: (chain, draw, ...)}, {statistic by ArviZ's name: (chain, draw)}; how chains ran, in words; the
-        seconds that compiling took.
+        of each chain {variable: (draw, ...)} and {statistic by ArviZ's name: (draw,)}.
     """
     import nutpie
 
-    clock = time.perf_counter()
-    cores = max(min(chains, os.cpu_count() or 1), 1)
+    chains = len(starts)
+    points = _unconstrained(compiled.native, starts)
+
+    def begin(chain_seed: Any) -> np.ndarray:
+        # A function of the chain's seed, so that the order in which threads ask does not matter.
+        return np.asarray(points[int(np.random.default_rng(chain_seed).integers(len(points)))])
+
+    def follow(progress: Any) -> None:
+        for number, chain in enumerate(progress):
+            if report is not None and chain.started:
+                stage = f"chain {number + 1} of {chains}, {'warm-up' if chain.tuning else 'sampling'}"
+                after = f", {chain.divergences} divergences" if chain.divergences else ""
+                report(stage + after, chain.finished_draws, chain.total_draws)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Numba on operations that it leaves to Python
-        compiled = nutpie.compile_pymc_model(native, backend="numba")
-        points = _unconstrained(native, starts)
-
-        def begin(chain_seed: Any) -> np.ndarray:
-            # A function of the chain's seed, so that the order in which threads ask does not matter.
-            return np.asarray(points[int(np.random.default_rng(chain_seed).integers(len(points)))])
-
-        compiled = dataclasses.replace(compiled, initial_point_func=begin)
-        compiling = time.perf_counter() - clock
-
-        def follow(progress: Any) -> None:
-            for number, chain in enumerate(progress):
-                if report is not None and chain.started:
-                    stage = f"chain {number + 1} of {chains}, {'warm-up' if chain.tuning else 'sampling'}"
-                    after = f", {chain.divergences} divergences" if chain.divergences else ""
-                    report(stage + after, chain.finished_draws, chain.total_draws)
-
-        tree = nutpie.sample(
-            compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed, target_accept=target_accept,
-            progress_bar=False, save_warmup=False,
+        course: Any = nutpie.sample(
+            dataclasses.replace(compiled.program, initial_point_func=begin), draws=draws, tune=tune, chains=chains,
+            cores=max(min(chains, os.cpu_count() or 1), 1), seed=seed, target_accept=target_accept, progress_bar=False,
+            progress_callback=follow, progress_rate=500, save_warmup=False, blocking=False,
         )  # fmt: skip
+        try:
+            tree = course.wait()
+        except KeyboardInterrupt:
+            course.cancel()  # nutpie's own way would be to hand over the draws so far, as if they were all
+            raise
     values = {str(name): np.asarray(tree.posterior[name]) for name in tree.posterior.data_vars}
     known = {"diverging": "diverging", "energy": "energy", "logp": "lp", "n_steps": "n_steps", "depth": "tree_depth",
              "mean_tree_accept": "acceptance_rate", "step_size": "step_size"}  # fmt: skip
     stats = {ours: np.asarray(tree.sample_stats[name]) for name, ours in known.items() if name in tree.sample_stats}
-    return values, stats, f"{chains} chains of nutpie on {cores} threads", compiling
+    return _by_chain(values, chains), _by_chain(stats, chains)
+
+
+def _by_chain(arrays: Mapping[str, np.ndarray], chains: int) -> list[dict[str, np.ndarray]]:
+    return [{name: value[i] for name, value in arrays.items()} for i in range(chains)]
 
 
 def _unconstrained(native: Any, starts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -252,7 +273,4 @@ def _declare(parameter: Parameter, shape: tuple[int, ...]) -> Any:
             return pm.Dirichlet(name, np.full(shape, concentration), dims=dims)
         case priors.ZeroSumNormal(scale):
             return pm.ZeroSumNormal(name, sigma=scale, dims=dims)
-    raise EarnestError(
-        f"parameter {name!r}: the prior {type(prior).__name__} has no counterpart in PyMC; use one of earnest.priors: "
-        f"{', '.join(known for known in priors.__all__ if known != 'Prior')}"
-    )
+    raise no_counterpart(parameter, "PyMC")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,10 +17,10 @@ from threadpoolctl import threadpool_limits
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
-from ..models.parameters import ParameterTable
+from ..models.parameters import ParameterTable, Values
 from .arrays import float64
 from .choice import choose
-from .compiled import LATENT, Form, Statement, dispersed_points, settle, values_at
+from .compiled import LATENT, Form, Statement, check_priors, dispersed_points, settle, values_at
 from .fitting import fit_em
 from .results import Fit
 from .trees import assemble
@@ -35,6 +36,7 @@ NEAR = 10.0
 
 _SCOUTS, _SCOUT_DRAWS = 2, 50
 _CLOUD = 400
+_MOST_EXPLICIT = 250_000_000  # numbers: about 6 GiB, as logit, as attentiveness, and once more while they are joined
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def sample(
             "model: none of its components has an unknown parameter, so there is nothing to sample; fit_em gives every "
             "user's exact posterior"
         )
+    check_priors(settled.table, {"numpyro": "NumPyro", "pymc": "PyMC"}[backend])
     if fit is not None:
         _check_fit(fit, settled.model, log)
     elif init == "modes":
@@ -133,6 +136,7 @@ def sample(
     choice = choose(marginal)
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)
+    _check_size(statement, chains * draws)
     # Chains are the parallelism; threads of BLAS inside them wait for each other (a small eigenproblem took 16 ms, not
     # 0.3, on two busy cores).
     with threadpool_limits(1):
@@ -197,7 +201,8 @@ def _run(
 ) -> Run:  # fmt: skip
     clock = time.perf_counter()
     starts = [*plan.main, *plan.scouts]
-    values = [_site_values(statement, point, fit, rng) for point, _ in starts]
+    users = _Users(statement, fit)
+    values = [{**point, **users.start(point, rng)} for point in (values_at(statement.table, z) for z, _ in starts)]
     names = [name for _, name in starts]
     if backend == "numpyro":
         with warnings.catch_warnings():
@@ -205,62 +210,79 @@ def _run(
             warnings.filterwarnings("ignore", message="IProgress not found")
             from .in_numpyro import run_numpyro
 
-        cloud = [_site_values(statement, point, fit, rng) for point in plan.cloud]
-
         def report(r: Any) -> None:
-            divergences = f", {r.divergences} divergences" if r.divergences else ""
-            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{divergences}", r.done, r.total)
+            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{_so_far(r.divergences)}", r.done, r.total)
 
         say("compiling", 0, 0)
         lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
         by_chain, stats, method, compiling = run_numpyro(
-            statement, values, cloud, chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept,
-            report=report,
+            statement, values, [values_at(statement.table, z) for z in plan.cloud], users.variance(),
+            chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept, report=report,
         )  # fmt: skip
         return Run(by_chain, stats, method, names, len(plan.main), _seconds(clock, compiling))
-    from .in_pymc import pymc_model, run_pymc
+    from .in_pymc import compile_pymc, run_pymc
 
     say("compiling", 0, 0)
-    native = pymc_model(statement)
-    n_main = len(plan.main)
-    main = run_pymc(
-        native, values[:n_main], chains=chains, draws=draws, tune=tune, seed=seed, target_accept=target_accept,
-        report=say,
-    )  # fmt: skip
-    parts, labels = [main], [names[0] if len(set(names[:n_main])) == 1 else "one of the near modes"] * chains
-    for number, start in enumerate(values[n_main:]):
-        parts.append(
-            run_pymc(native, [start], chains=1, draws=_SCOUT_DRAWS, tune=tune, seed=seed + number + 1,
-                     target_accept=target_accept)
+    compiled = compile_pymc(statement)
+    compiling = time.perf_counter() - clock
+    # Chains that start in one mode run together, so that every near mode has its share of them.
+    groups = [[i for i in range(len(names)) if names[i] == name] for name in dict.fromkeys(names)]
+    by_chain, stats = [{}] * len(names), [{}] * len(names)
+    for number, group in enumerate(groups):
+        main = group[0] < len(plan.main)
+        answer = run_pymc(
+            compiled, [values[i] for i in group], draws=draws if main else _SCOUT_DRAWS, tune=tune, seed=seed + number,
+            target_accept=target_accept, report=say,
         )  # fmt: skip
-        labels.append(names[n_main + number])
-    split = [({k: v[i] for k, v in p[0].items()}, {k: v[i] for k, v in p[1].items()})
-             for p in parts for i in range(len(next(iter(p[1].values()))))]  # fmt: skip
-    chains_values, chains_stats = [part[0] for part in split], [part[1] for part in split]
-    return Run(chains_values, chains_stats, main[2], labels, chains, _seconds(clock, main[3]))
+        for i, chain, stat in zip(group, *answer, strict=True):
+            by_chain[i], stats[i] = chain, stat
+    cores = max(min(len(plan.main), os.cpu_count() or 1), 1)
+    method = f"{len(names)} chains of nutpie on {cores} threads"
+    return Run(by_chain, stats, method, names, len(plan.main), _seconds(clock, compiling))
+
+
+def _so_far(divergences: int) -> str:
+    return f", {divergences} divergences" if divergences else ""
 
 
 def _seconds(start: float, compiling: float) -> dict[str, float]:
     return {"compiling": round(compiling, 2), "sampling": round(time.perf_counter() - start - compiling, 2)}
 
 
-def _site_values(
-    statement: Statement, free: np.ndarray, fit: Fit | None, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Values of every site at a start; in the explicit form users start near EM's estimate or from the population."""
-    values = values_at(statement.table, free)
-    if statement.form == "marginal":
-        return values
-    if fit is None:
-        eta = statement.model.attentiveness.sample(rng, values, len(statement.tally.users))
-    else:
-        frame = fit.attentiveness.set_index("user").loc[statement.tally.users]
-        # A Beta with the user's mean and sd: a normal one would leave the interval.
-        mean = np.clip(frame["mean"].to_numpy(), 1e-3, 1 - 1e-3)
-        size = np.maximum(mean * (1 - mean) / np.maximum(frame["sd"].to_numpy(), 1e-3) ** 2 - 1, 0.5)
-        eta = rng.beta(mean * size, (1 - mean) * size)
-    eta = np.clip(np.asarray(eta, dtype=float), 1e-3, 1 - 1e-3)
-    return {**values, LATENT: np.log(eta) - np.log1p(-eta)}
+class _Users:
+    """Users' latent as EM leaves it, for the explicit form: where chains start and how wide it is.
+
+    A Beta with each user's mean and sd: a normal one would leave the interval. Without a fit, the population.
+    """
+
+    def __init__(self, statement: Statement, fit: Fit | None) -> None:
+        self.statement = statement
+        self.shape: tuple[np.ndarray, np.ndarray] | None = None
+        if statement.form == "explicit" and fit is not None:
+            frame = fit.attentiveness.set_index("user").loc[statement.tally.users]
+            mean = np.clip(frame["mean"].to_numpy(), 1e-3, 1 - 1e-3)
+            size = np.maximum(mean * (1 - mean) / np.maximum(frame["sd"].to_numpy(), 1e-3) ** 2 - 1, 0.5)
+            self.shape = mean * size, (1 - mean) * size
+
+    def start(self, point: Values, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """{the latent: (user,)} near a point of the globals; empty in the marginal form."""
+        if self.statement.form == "marginal":
+            return {}
+        if self.shape is None:
+            eta = self.statement.model.attentiveness.sample(rng, point, len(self.statement.tally.users))
+        else:
+            eta = rng.beta(*self.shape)
+        eta = np.clip(np.asarray(eta, dtype=float), 1e-3, 1 - 1e-3)
+        return {LATENT: np.log(eta) - np.log1p(-eta)}
+
+    def variance(self) -> np.ndarray | None:
+        """Of the logit, (user,)."""
+        from scipy.special import polygamma
+
+        if self.shape is None:
+            return None
+        # Of a logit of a Beta variable, where it is a density worth a normal one; no wider than starts are.
+        return np.asarray(np.minimum(polygamma(1, self.shape[0]) + polygamma(1, self.shape[1]), 10.0))
 
 
 def _check(
@@ -283,6 +305,17 @@ def _check(
             raise EarnestError(f"{name}={number!r}: expected a whole number, {least} or more")
     if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
         raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
+
+
+def _check_size(statement: Statement, draws: int) -> None:
+    size = draws * len(statement.tally.users) if statement.form == "explicit" else 0
+    if size > _MOST_EXPLICIT:
+        raise EarnestError(
+            f"latent='explicit': {draws:,} draws of {len(statement.tally.users):,} users' attentiveness are {size:,} "
+            f"numbers, which the explicit form holds in memory ({size * 24 / 2**30:.0f} GiB); at most "
+            f"{_MOST_EXPLICIT:,}: use latent='marginal' (keep_users='summary' then needs no more than the summary), or "
+            "fewer draws"
+        )
 
 
 def _require(backend: str) -> None:

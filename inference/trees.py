@@ -110,6 +110,12 @@ def assemble(
     error = worst_error(marginal.model, marginal.tally, marginal.pieces, points)
     levels, best = [height for height, _ in heights], heights[top][0]
     notes = _notes(run, levels, left_out, best, near, error, replicates, predictive)
+    low = min(kept, key=lambda i: levels[i])
+    if best - levels[low] > 2.0 + 4 * np.hypot(heights[low][1], heights[top][1]):
+        notes.append(
+            f"the chains that are kept lie up to {best - levels[low]:.1f} nats apart: they are in different modes, "
+            "each given the weight of its chains and not of its mass; R-hat shows where it matters"
+        )
     if len(kept) < 2:
         notes.append("one chain only: R-hat says nothing; ask for more chains")
     tree.attrs.update(

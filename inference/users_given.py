@@ -27,7 +27,7 @@ from .users import Workload, refinement, workload
 
 __all__ = ["Drawn", "users_given"]
 
-_TOGETHER = 20  # draws in one call of the compiled program
+_TOGETHER, _TOGETHER_USERS = 20, 4_000_000  # draws in one call of the compiled program; at most so many x users
 _BLOCK = 65536  # users whose distribution functions are inverted together
 
 
@@ -73,20 +73,21 @@ def users_given(
     stacked = {name: np.asarray(value) for name, value in values.items()}
     size = _nodes_needed(model, work, stacked)
     slot = work.layout.slot[work.pattern_of_user]
+    together = min(_TOGETHER, max(_TOGETHER_USERS // len(slot), 1))
 
     def piece(first: int) -> Drawn:
-        last = min(first + _TOGETHER, n_draws)
+        last = min(first + together, n_draws)
         part = {name: value[first:last] for name, value in stacked.items()}
-        if last - first < _TOGETHER:  # pad, so that one program serves all
-            part = {name: np.concatenate([v, np.repeat(v[-1:], _TOGETHER - len(v), 0)]) for name, v in part.items()}
+        if last - first < together:  # pad, so that one program serves all
+            part = {name: np.concatenate([v, np.repeat(v[-1:], together - len(v), 0)]) for name, v in part.items()}
         u = uniforms(first, last - first)
-        u = np.concatenate([u, np.full((_TOGETHER - len(u), u.shape[1]), 0.5)])
+        u = np.concatenate([u, np.full((together - len(u), u.shape[1]), 0.5)])
         with jax.enable_x64(True):
             drawn, mean, sd, log_lik = _users_at(model, part, work.problem, slot, u, size)
         n = last - first
         return Drawn(first, *(np.asarray(a)[:n] for a in (drawn, mean, sd, log_lik)))
 
-    starts = range(0, n_draws, _TOGETHER)
+    starts = range(0, n_draws, together)
     with ThreadPoolExecutor(max(min(os.cpu_count() or 1, len(starts)), 1)) as pool:
         # A few ahead of the reader, so that memory stays small.
         ahead = [pool.submit(piece, first) for first in starts[:3]]

@@ -66,9 +66,11 @@ def _numpy_namespace() -> Namespace:
 
 
 def _segment_sum(rows: Any, segment: np.ndarray, size: int) -> Any:
-    out = np.zeros((size, *np.shape(rows)[1:]))
-    np.add.at(out, segment, rows)
-    return out
+    from scipy.sparse import csr_array
+
+    rows = np.asarray(rows, dtype=float)
+    gather = csr_array((np.ones(len(rows)), (segment, np.arange(len(rows)))), shape=(size, len(rows)))
+    return gather @ rows
 
 
 def jax_namespace() -> Namespace:
