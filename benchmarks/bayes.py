@@ -197,7 +197,7 @@ def agreement(quick):
                 n = marginal_draws if latent == "marginal" else explicit_draws
                 trees[backend, latent] = er.sample(
                     model, log, fit=fit, backend=backend, latent=latent, draws=n, tune=n, seed=7, keep_users="draws",
-                    predictive=0, target_accept=0.95,
+                    predictive=0,
                 )  # fmt: skip
                 print(f"{backend} {latent}: {trees[backend, latent].attrs['seconds']}", flush=True)
         first = trees["numpyro", "marginal"].posterior

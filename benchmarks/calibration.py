@@ -50,7 +50,6 @@ prior predictive draws), but makes a new `MCMC` for each replication, which comp
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -58,6 +57,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from resumable import keep, read
 
 USERS, VOTES, MODELS = 50, 8, ("model_1", "model_2", "model_3")
 L, WARMUP, DRAWS, LONGEST, ENOUGH = 99, 500, 1000, 10_000, 200
@@ -446,17 +446,6 @@ def draw(results, path):
     plt.close(figure)
 
 
-def read(path):
-    """Lines of an earlier run; a last line cut off by a kill is dropped."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path and path.exists() else ():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
-
-
 def run(name, replications=REPLICATIONS, path=None):
     """Results of replications 0, 1, ..., those of an earlier run taken from the file."""
     if name in ("wrong-casual", "wrong-ties"):
@@ -466,19 +455,10 @@ def run(name, replications=REPLICATIONS, path=None):
         for line in read(path)
         if line["combination"] == name and line["replication"] < replications
     }
-    if path and path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
-        path.write_bytes(path.read_bytes() + b"\n")
     for number in range(replications):
         if number not in done:
-            done[number] = _kept(one(name, number), path)
+            done[number] = keep(one(name, number), path)
     return [done[number] for number in sorted(done)]
-
-
-def _kept(line, path):
-    if path:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    return line
 
 
 def main():

@@ -32,7 +32,6 @@ interval promises the average over users only, not each level).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -42,6 +41,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from resumable import keep, read
 
 LEVEL, USERS, COMPARISONS, MODELS = 0.9, 1000, 20, 4
 DESIGNS = ("position", "coin", "drawn")
@@ -175,39 +175,19 @@ def report(design, lines, out=sys.stdout):
     return good
 
 
-def read(path):
-    """Lines of an earlier run; a last line cut off by a kill is dropped."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path and path.exists() else ():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
-
-
 def run(design, seeds, workers=1, path=None):
     """Results of seeds 0 .. seeds - 1, those of an earlier run taken from the file."""
     done = {line["seed"]: line for line in read(path) if line["design"] == design and line["seed"] < seeds}
     missing = [seed for seed in range(seeds) if seed not in done]
-    if path and path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
-        path.write_bytes(path.read_bytes() + b"\n")
     if workers <= 1:
         for seed in missing:
-            done[seed] = _kept(one_seed(design, seed), path)
+            done[seed] = keep(one_seed(design, seed), path)
     else:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for future in as_completed([pool.submit(one_seed, design, seed) for seed in missing]):
-                line = _kept(future.result(), path)
+                line = keep(future.result(), path)
                 done[line["seed"]] = line
     return [done[seed] for seed in sorted(done)]
-
-
-def _kept(line, path):
-    if path:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    return line
 
 
 def main():

@@ -16,7 +16,10 @@ from ..models.component import Finite
 from .compiled import Form, Statement
 from .integration import Levels
 
-__all__ = ["Choice", "choose"]
+__all__ = ["MOST_EXPLICIT", "Choice", "choose"]
+
+MOST_EXPLICIT = 250_000_000
+"""Draws x users that the explicit form may hold: 6 GiB, as logit, as attentiveness, and once more while joined."""
 
 # Seconds: a unit of work of either form on one core, and what a gradient costs whatever the data.
 _DENSE, _NODE, _ENTRY, _VOTE, _USER, _CALL = 0.5e-9, 8e-9, 6e-9, 15e-9, 60e-9, 60e-6
@@ -39,12 +42,14 @@ class Choice:
     reason: str
 
 
-def choose(statement: Statement) -> Choice:
-    """Compare the two forms for a statement in marginal form."""
+def choose(statement: Statement, draws: int = 4000) -> Choice:
+    """Compare the two forms for a statement in marginal form, of which `draws` are wanted in all."""
     tally = statement.tally
     n_users = len(tally.users)
     if isinstance(statement.model.attentiveness.latents(tally.schema), Finite):
         return Choice("marginal", 0.0, 0.0, "marginal form: users' latents are finite and are summed out")
+    if draws * n_users > MOST_EXPLICIT:
+        return Choice("marginal", 0.0, 0.0, f"marginal form: {draws:,} draws of {n_users:,} users would fill memory")
     marginal = 1e3 * _TRAJECTORY * _marginal_gradient(statement)
     votes = float(tally.multiplicity @ tally.comparisons)
     explicit = 1e3 * _explicit_gradients(votes / n_users, n_users) * _explicit_gradient(statement)

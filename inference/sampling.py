@@ -17,10 +17,11 @@ from threadpoolctl import threadpool_limits
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
+from ..models.component import Finite
 from ..models.parameters import ParameterTable, Values
 from .arrays import float64
-from .choice import choose
-from .compiled import LATENT, Form, Statement, check_priors, dispersed_points, settle, values_at
+from .choice import MOST_EXPLICIT, choose
+from .compiled import LATENT, Form, Settled, Statement, check_priors, dispersed_points, settle, values_at
 from .fitting import fit_em
 from .results import Fit
 from .trees import assemble
@@ -36,7 +37,6 @@ NEAR = 10.0
 
 _SCOUTS, _SCOUT_DRAWS = 2, 50
 _CLOUD = 400
-_MOST_EXPLICIT = 250_000_000  # numbers: about 6 GiB, as logit, as attentiveness, and once more while they are joined
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def sample(
     draws: int = 1000,
     tune: int = 1000,
     seed: int = 0,
-    target_accept: float = 0.9,
+    target_accept: float = 0.95,
     init: str = "modes",
     keep_users: str = "auto",
     predictive: int = 100,
@@ -92,7 +92,7 @@ def sample(
         draws: of each chain, after warm-up.
         tune: iterations of warm-up of each chain.
         seed: of all randomness: the same seed gives the same draws.
-        target_accept: of the step-size adaptation.
+        target_accept: of the step-size adaptation. Weakly identified logs have long tails that larger steps leave.
         init: "modes": chains start dispersed over the modes that EM finds within 10 nats of the best one, and a short
             scout starts from each of the next two, to see whether it stays. "prior": from draws of the prior.
         keep_users: "draws" (attentiveness of every user at every draw), "summary" (mean, sd and 90 % interval, from
@@ -126,6 +126,8 @@ def sample(
             "user's exact posterior"
         )
     check_priors(settled.table, {"numpyro": "NumPyro", "pymc": "PyMC"}[backend])
+    if latent == "explicit":
+        _check_size(settled, chains * draws)
     if fit is not None:
         _check_fit(fit, settled.model, log)
     elif init == "modes":
@@ -133,10 +135,9 @@ def sample(
     rng = np.random.default_rng([seed, 1])
     plan = _plan(settled.table, fit if init == "modes" else None, chains, rng)
     marginal = settled.statement("marginal", [values_at(settled.table, z) for z in plan.tried])
-    choice = choose(marginal)
+    choice = choose(marginal, chains * draws)
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)
-    _check_size(statement, chains * draws)
     # Chains are the parallelism; threads of BLAS inside them wait for each other (a small eigenproblem took 16 ms, not
     # 0.3, on two busy cores).
     with threadpool_limits(1):
@@ -307,14 +308,15 @@ def _check(
         raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
 
 
-def _check_size(statement: Statement, draws: int) -> None:
-    size = draws * len(statement.tally.users) if statement.form == "explicit" else 0
-    if size > _MOST_EXPLICIT:
+def _check_size(settled: Settled, draws: int) -> None:
+    users = len(settled.counts.users)
+    size = draws * users
+    finite = isinstance(settled.model.attentiveness.latents(settled.table.schema), Finite)
+    if size > MOST_EXPLICIT and not finite:
         raise EarnestError(
-            f"latent='explicit': {draws:,} draws of {len(statement.tally.users):,} users' attentiveness are {size:,} "
-            f"numbers, which the explicit form holds in memory ({size * 24 / 2**30:.0f} GiB); at most "
-            f"{_MOST_EXPLICIT:,}: use latent='marginal' (keep_users='summary' then needs no more than the summary), or "
-            "fewer draws"
+            f"latent='explicit': {draws:,} draws of {users:,} users' attentiveness are {size:,} numbers held in memory "
+            f"({size * 24 / 2**30:.0f} GiB); at most {MOST_EXPLICIT:,}. Use latent='marginal' (keep_users='summary' "
+            "then needs no more than the summary), or fewer draws"
         )
 
 

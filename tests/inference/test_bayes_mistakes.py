@@ -152,6 +152,26 @@ def test_a_prior_without_counterpart_names_those_that_have_one(native):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("backend", ["numpyro", "pymc"])
+def test_a_prior_without_counterpart_is_refused_before_em(backend):
+    stages = []
+    with pytest.raises(EarnestError, match="'haste'.*Cauchy"):
+        er.sample(er.BehaviorModel(casual=Hasty()), LOG, backend=backend, progress=lambda *said: stages.append(said))
+    assert stages == []
+
+
+def test_single_precision_is_refused():
+    import numpyro
+
+    built = er.to_numpyro(MODEL, LOG)
+    with pytest.raises(EarnestError, match="32-bit.*enable_x64"):
+        numpyro.handlers.trace(numpyro.handlers.seed(built, 0)).get_trace()
+
+
+def test_more_explicit_draws_than_memory_holds():
+    refused(["latent='explicit'", "GiB", "latent='marginal'"], MODEL, LOG, latent="explicit", draws=100_000_000)
+
+
 def test_a_fit_of_another_model_or_log():
     class Other:
         method, objective, model, fingerprint = "marginal", "map", er.BehaviorModel(casual=er.CoinFlip()), "else"
