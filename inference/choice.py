@@ -21,9 +21,11 @@ __all__ = ["MOST_EXPLICIT", "Choice", "choose"]
 MOST_EXPLICIT = 250_000_000
 """Draws x users that the explicit form may hold: 6 GiB, as logit, as attentiveness, and once more while joined."""
 
-# Seconds: a unit of work of either form on one core, and what a gradient costs whatever the data.
-_DENSE, _NODE, _ENTRY, _VOTE, _USER, _CALL = 0.5e-9, 8e-9, 6e-9, 15e-9, 60e-9, 60e-6
-_TRAJECTORY = 8.0  # gradients an independent draw of the globals, marginal form
+# Seconds on one core. Of the marginal form: unit x cell x node (dense), unit x node, entry x node; of the explicit one:
+# entry, user; of both: a cell's probabilities. And what a gradient costs whatever the data.
+_DENSE, _NODE, _ENTRY, _VOTE, _USER, _CELL = 0.5e-9, 8e-9, 9e-9, 12e-9, 60e-9, 120e-9
+_MARGINAL_CALL, _EXPLICIT_CALL = 60e-6, 10e-6
+_TRAJECTORY = 60.0  # gradients an effective draw of the slowest global, marginal form
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ def _nodes(rule: object) -> int:
 
 def _marginal_gradient(statement: Statement) -> float:
     """Seconds a gradient of the marginal form."""
-    tally, total = statement.tally, _CALL
+    tally = statement.tally
+    total = _MARGINAL_CALL + len(tally.cells) * _CELL
     entries = np.count_nonzero(tally.count, axis=(1, 2))
     for piece in statement.pieces:
         nodes = _nodes(piece.rule)
         per_unit = len(tally.cells) * _DENSE * len(piece.units) if tally.dense else entries[piece.units].sum() * _ENTRY
-        total += nodes * (per_unit + len(piece.units) * _NODE + len(tally.cells) * _NODE)
+        total += nodes * (per_unit + len(piece.units) * _NODE)
         total += 0.0 if isinstance(piece.rule, Levels) else 2e-6 * nodes
     return float(total)
 
@@ -83,10 +86,10 @@ def _explicit_gradient(statement: Statement) -> float:
     """Seconds a gradient of the explicit form."""
     tally = statement.tally
     entries = np.count_nonzero(tally.count, axis=(1, 2))[tally.unit_of_user].sum()
-    cells = len(tally.cells) * len(tally.users) if tally.dense else entries
-    return float(_CALL + cells * _VOTE + len(tally.users) * _USER)
+    counted = len(tally.cells) * len(tally.users) if tally.dense else entries
+    return float(_EXPLICIT_CALL + len(tally.cells) * _CELL + counted * _VOTE + len(tally.users) * _USER)
 
 
 def _explicit_gradients(votes_a_user: float, n_users: int) -> float:
     """Gradients an effective draw of the slowest global, explicit form."""
-    return float(60.0 * (1.0 + 400.0 / votes_a_user) * max(n_users / 100.0, 1.0) ** 0.25)
+    return float(100.0 * (1.0 + 200.0 / votes_a_user) * max(n_users / 100.0, 1.0) ** 0.5)
