@@ -136,7 +136,7 @@ def users(quick):
     return rows
 
 
-# Users, votes a user, models, draws and warm-up of the explicit form. The constants of inference/choice.py were set by the
+# Users, votes a user, models, draws and warm-up of the explicit form. Constants of inference/choice.py were set by the
 # first six; the choice is judged by the other six.
 CALIBRATED = ((20, 500, 2, 1000), (30, 50, 10, 1000), (200, 50, 59, 500), (1000, 20, 4, 500), (60, 400, 59, 500),
               (20_000, 5, 4, 100))  # fmt: skip
