@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .comparisons.export import write_preferences
     from .comparisons.filtering import filter_log
     from .diagnostics import plots
+    from .diagnostics.agreement import Agreement, compare
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
     from .inference.in_numpyro import to_numpyro
@@ -58,17 +59,18 @@ _HOME = {
     "inference.sampling": ("sample",),
     "inference.in_numpyro": ("to_numpyro",),
     "inference.in_pymc": ("to_pymc",),
+    "diagnostics.agreement": ("Agreement", "compare"),
     "diagnostics.thresholds": ("ThresholdCurve", "thresholds"),
     "diagnostics": ("plots",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "ComparisonLog",
-    "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Groups", "InputError", "KnownAdvantage", "Mode",
-    "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema", "ThresholdCurve", "Truth",
-    "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons", "sample", "thresholds", "to_numpyro",
-    "to_pymc", "write_preferences",
+    "Agreement", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
+    "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Groups", "InputError",
+    "KnownAdvantage", "Mode", "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema",
+    "ThresholdCurve", "Truth", "compare", "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons",
+    "sample", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

@@ -34,7 +34,14 @@ def select_json(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
             raise explain_json(str(error), files) from error
 
 
+_MARK = b"\xef\xbb\xbf"
+_MARKED = "starts with a byte order mark; save the file as UTF-8 without one"
+
+
 def _layout(file: InputFile) -> str:
+    with file.open() as stream:
+        if stream.read(3) == _MARK:  # refused here, because some versions of DuckDB read it and some do not
+            raise InputError(f"{file.label}, line 1: {_MARKED}")
     try:
         start = first_line(file).decode("utf-8").lstrip()
     except UnicodeDecodeError as error:
@@ -134,8 +141,8 @@ def _first_bad_line(file: InputFile) -> tuple[int, str] | None:
     """DuckDB counts some lines twice, so the place is found anew."""
     with file.open() as stream:
         for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), start=1):
-            if line.startswith(b"\xef\xbb\xbf"):
-                return number, "starts with a byte order mark; save the file as UTF-8 without one"
+            if line.startswith(_MARK):
+                return number, _MARKED
             try:
                 if line.strip():
                     json.loads(line.decode("utf-8"), object_pairs_hook=_distinct)

@@ -134,9 +134,56 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold):
         thresholds(Known([0.2, 0.7], [3, 4])).at(threshold)
 
 
-def test_an_unknown_criterion_is_refused_and_the_known_one_named():
-    with pytest.raises(EarnestError, match="'f1'.*effective_labels"):
-        thresholds(Known([0.2, 0.7], [3, 4])).recommend("f1")
+@pytest.mark.parametrize("criterion", ["f2", "precision", "recall>=0.5", "precision>=1.5", "share>=half", "utility"])
+def test_an_unknown_criterion_is_refused_and_what_is_expected_named(criterion):
+    with pytest.raises(EarnestError, match=r"criterion='.*(expected|needs)"):
+        thresholds(Known([0.2, 0.7], [3, 4])).recommend(criterion)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(populations, st.floats(0.0, 1.0))
+def test_other_criteria_choose_what_a_loop_over_all_cuts_chooses(rows, wanted):
+    mean, n = (np.array(column) for column in zip(*rows, strict=True))
+    curve = thresholds(Known(mean, n))
+    cuts = [cut(mean, n, t) for t in sorted(set(mean.tolist()))]
+    attended = cuts[0][1] * cuts[0][2]
+    f1 = [2 * labels * precision / (labels + attended) for _, labels, precision, _ in cuts]
+    got = curve.recommend("f1")
+    assert 2 * got.labels * got.precision / (got.labels + attended) == pytest.approx(max(f1), rel=1e-9, abs=1e-12)
+    share = curve.recommend(f"share>={wanted!r}")
+    assert share.labels / n.sum() >= wanted - 1e-9
+    assert share.labels == min(labels for _, labels, _, _ in cuts if labels / n.sum() >= wanted - 1e-12)
+    reach = [labels for _, labels, precision, _ in cuts if labels and precision >= wanted - 1e-12]
+    if reach:
+        assert curve.recommend(f"precision>={wanted!r}").labels == max(reach)
+    elif wanted > 1e-9:
+        with pytest.raises(EarnestError, match="no cut reaches it; the highest precision"):
+            curve.recommend(f"precision>={wanted!r}")
+    cost = curve.recommend("utility", utility=lambda table: table["labels"] * (table["precision"] - 0.4))
+    best = max(labels * (precision - 0.4) for _, labels, precision, _ in cuts)
+    assert cost.labels * (cost.precision - 0.4) == pytest.approx(best, rel=1e-9, abs=1e-9)
+
+
+def test_a_utility_of_the_wrong_shape_or_without_a_value_is_refused():
+    curve = thresholds(Known([0.2, 0.7], [3, 4]))
+    for wrong in (lambda table: 1.0, lambda table: [np.nan, 1.0]):
+        with pytest.raises(EarnestError, match="utility: expected one number for each of the 2 cuts"):
+            curve.recommend("utility", utility=wrong)
+
+
+def test_level_ground_is_where_the_curve_is_flat():
+    mean = np.array([0.05, 0.1, 0.5, 0.51, 0.52, 0.9])
+    n = np.array([100, 100, 1000, 1, 1000, 1000])
+    curve = thresholds(Known(mean, n))
+    best = curve.recommend()
+    low, high = best.flat
+    top = max(cut(mean, n, t)[3] for t in mean)
+    assert low <= best.threshold <= high
+    for t in np.linspace(low, high, 25):
+        assert cut(mean, n, t)[3] >= 0.99 * top
+    outside = [curve.table["lowest_kept"][curve.table["lowest_kept"] < low].max() - 1e-9, high + 1e-9]
+    assert all(cut(mean, n, t)[3] < 0.99 * top for t in outside if 0 <= t <= mean.max())
+    assert curve.recommend("share>=0.5").flat == (curve.recommend("share>=0.5").threshold,) * 2
 
 
 def test_no_comparisons_and_attentiveness_without_a_value_are_refused():

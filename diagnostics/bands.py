@@ -1,0 +1,164 @@
+"""Cuts under uncertainty: what a threshold is worth at every draw of the users' attentiveness.
+
+With eta_us the attentiveness of user u at draw s and K the users above a cut, the cut's precision is
+p_s = sum_K n_u eta_us / N and its worth N p_s^2 effective labels. Over draws these have a mean (the expected worth, by
+which cuts are compared) and a band; and at each draw one cut is best, so the optimum has a distribution, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..comparisons.errors import EarnestError
+from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+from ..models.namespace import NUMPY
+
+if TYPE_CHECKING:
+    from ..comparisons.cells import Counts
+    from ..comparisons.log import ComparisonLog
+
+__all__ = ["Bands", "Drawn", "bands", "drawn_users"]
+
+LEVEL = 0.9
+_MOST_DRAWS, _BLOCK = 2000, 2_000_000  # draws that are looked at; numbers in memory beside them
+_MOST_CUTS = 500  # cuts at which a band is told
+_MOST_LEFT_OUT = 400  # draws behind leave-one-out weights
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Users of a log with draws from the posterior of their attentiveness.
+
+    Attributes:
+        users: names, (user,).
+        labels: votes of each, (user,).
+        eta: attentiveness, (draw, user).
+        information: effective labels under leave-one-out weights, sum_n m_(u,-n)^2.
+    """
+
+    users: np.ndarray
+    labels: np.ndarray
+    eta: np.ndarray
+    information: float
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Posterior mean attentiveness, (user,)."""
+        return np.asarray(self.eta.mean(0))
+
+    def worth(self, keep: np.ndarray) -> np.ndarray:
+        """Effective labels of keeping some users (user,) at every draw, (draw,)."""
+        labels = np.where(keep, self.labels, 0.0)
+        return np.asarray((self.eta @ labels) ** 2 / max(labels.sum(), 1e-300))
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Every cut's worth over draws.
+
+    Attributes:
+        effective_labels: expected effective labels of each cut, (cut,).
+        table: at some cuts (all, where there are few): threshold, effective_labels_lower, effective_labels_upper,
+            precision_lower, precision_upper; 90 % bands, each for its cut alone.
+        optimum: threshold of the cut that is best at each draw, (draw,).
+    """
+
+    effective_labels: np.ndarray
+    table: pd.DataFrame
+    optimum: np.ndarray
+
+
+def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
+    """Draws of the attentiveness of a log's users, out of the posterior that was sampled from it.
+
+    Raises:
+        EarnestError: the posterior was kept without its users' draws, or is of another log.
+    """
+    if "attentiveness" not in getattr(trace, "posterior", {}):
+        raise EarnestError(
+            "thresholds: expected a fit, or a posterior with the draws of users' attentiveness; sample with "
+            "keep_users='draws'"
+        )
+    if log is None or log.fingerprint() != trace.attrs.get("fingerprint"):
+        raise EarnestError(
+            "thresholds: a posterior needs the log that it was sampled from: thresholds(trace, log); for another log "
+            "use a fit, which scores users it never saw"
+        )
+    model = BehaviorModel.from_toml(trace.attrs["declaration"])
+    counts = model.count(log)
+    drawn = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
+    place = pd.Index(drawn["user"].to_numpy().astype(str)).get_indexer(np.asarray(counts.users, dtype=str))
+    eta = drawn.to_numpy().reshape(-1, drawn.shape[-1])
+    values = {name: array.to_numpy() for name, array in trace.posterior.items() if name != "attentiveness"}
+    flat = {str(name): array.reshape(-1, *array.shape[2:]) for name, array in values.items()}
+    few = _evenly(len(eta), _MOST_LEFT_OUT)
+    information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
+    return Drawn(
+        np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[_evenly(len(eta), _MOST_DRAWS)][:, place],
+        information,
+    )  # fmt: skip
+
+
+def _evenly(size: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
+
+
+def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:
+    """sum_n m_(u,-n)^2 with m_(u,-n) = E[eta_u / m_n] / E[1 / m_n], m_n = eta_u P_n + (1 - eta_u) C_n, over draws."""
+    view = CellView.of(counts.cells)
+    above, below = np.zeros(len(counts.count)), np.zeros(len(counts.count))
+    for s, attentiveness in enumerate(eta):
+        log_p, log_c = model.log_prob(NUMPY, {name: value[s] for name, value in values.items()}, view)
+        a = attentiveness[counts.user]
+        inverse = 1.0 / np.maximum(a * np.exp(log_p)[counts.cell] + (1 - a) * np.exp(log_c)[counts.cell], 1e-300)
+        above += a * inverse
+        below += inverse
+    return float((counts.count * (above / below) ** 2).sum())
+
+
+def bands(drawn: Drawn, mean: np.ndarray, thresholds: np.ndarray) -> Bands:
+    """What every cut by posterior mean is worth.
+
+    Args:
+        drawn: the users.
+        mean: posterior means by which users are cut, (user,).
+        thresholds: of the cuts, ascending, one for each distinct mean.
+    """
+    levels, group = np.unique(mean, return_inverse=True)
+    labels = np.cumsum(np.bincount(group, weights=drawn.labels)[::-1])[::-1]
+    told = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _MOST_CUTS)).round().astype(int))
+    total, best, kept = np.zeros(len(levels)), [], []
+    for precision in _precisions(drawn, group, labels):
+        worth = labels * precision**2
+        total += worth.sum(0)
+        best.append(worth.argmax(1))
+        kept.append(precision[:, told])
+    tail = (1 - LEVEL) / 2
+    lower, upper = np.quantile(np.concatenate(kept), [tail, 1 - tail], axis=0)
+    table = pd.DataFrame(
+        {
+            "threshold": thresholds[told],
+            "effective_labels_lower": labels[told] * lower**2,
+            "effective_labels_upper": labels[told] * upper**2,
+            "precision_lower": lower,
+            "precision_upper": upper,
+        }
+    )
+    return Bands(total / len(drawn.eta), table, thresholds[np.concatenate(best)])
+
+
+def _precisions(drawn: Drawn, group: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
+    """Precision of every cut, some draws at a time, (draw, cut)."""
+    order = np.argsort(group, kind="stable")
+    first = np.searchsorted(group[order], np.arange(len(labels)))
+    size = max(_BLOCK // max(len(order), 1), 1)
+    for start in range(0, len(drawn.eta), size):
+        attended = drawn.eta[start : start + size, order] * drawn.labels[order]
+        signal = np.cumsum(np.add.reduceat(attended, first, axis=1)[:, ::-1], axis=1)[:, ::-1]
+        yield np.divide(signal, labels, out=np.zeros_like(signal), where=labels > 0)
