@@ -18,6 +18,7 @@ from .console import (
     curve_text,
     interrupts_wait,
     keep_compiled_programs,
+    say_agreement,
     say_fit,
     say_notes,
     say_posterior,
@@ -30,6 +31,7 @@ from .options import (
     default_model,
     fit_option,
     load_fit,
+    load_posterior,
     read_votes,
     reading_options,
     threshold_of,
@@ -175,16 +177,46 @@ def sample(
 
 @main.command()
 @click.argument("folder")
+@click.argument("posterior")
+@click.option(
+    "--csv",
+    "part",
+    type=click.Choice(["users", "parameters", "decisions"]),
+    help="Print one of the three tables as CSV instead.",
+)
+def compare(folder: str, posterior: str, part: str | None) -> None:
+    """EM beside the posterior: may the one stand in for the other?
+
+    FOLDER: what `earnest fit` wrote. POSTERIOR: what `earnest sample` wrote, of the same votes and model.
+    """
+    fitted, tree = load_fit(folder), load_posterior(posterior)
+    from .diagnostics.agreement import compare as hold_against
+
+    agreement = hold_against(fitted, tree)
+    if part is not None:
+        click.echo(getattr(agreement, part).to_csv(index=False), nl=False)
+    else:
+        say_agreement(agreement)
+
+
+@main.command()
+@click.argument("folder")
 @click.option("--json", "form", flag_value="json", help="Print the whole curve and the recommendation as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the whole curve as CSV.")
 @click.option("--rows", default=20, show_default=True, type=click.IntRange(2), help="Rows of the printed table.")
-def threshold(folder: str, form: str | None, rows: int) -> None:
+@click.option(
+    "--criterion",
+    default="effective_labels",
+    show_default=True,
+    help="What is wanted: effective_labels, 'precision>=0.9', 'share>=0.5' or f1.",
+)
+def threshold(folder: str, form: str | None, rows: int, criterion: str) -> None:
     """Where to cut: the curve and the recommendation.
 
     FOLDER: what `earnest fit` wrote.
     """
     curve = curve_of(load_fit(folder))
-    best = curve.recommend()
+    best = curve.recommend(criterion)
     shown = curve.table[["threshold", "users", "labels", "share", "precision", "effective_labels"]]
     if form == "csv":
         click.echo(shown.to_csv(index=False), nl=False)
@@ -196,7 +228,7 @@ def threshold(folder: str, form: str | None, rows: int) -> None:
             name: getattr(best, name) for name in ("threshold", "users", "labels", "effective_labels", "gain")
         }
         answer = {
-            "recommendation": {**recommended, "reason": best.reason},
+            "recommendation": {**recommended, "criterion": criterion, "flat": best.flat, "reason": best.reason},
             "references": references,
             "curve": shown.to_dict(orient="records"),
         }

@@ -16,6 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from .comparisons import ComparisonLog
+    from .diagnostics.agreement import Agreement
     from .diagnostics.thresholds import ThresholdCurve
     from .inference import Fit
 
@@ -189,6 +190,39 @@ def say_posterior(tree: Any, said: Sequence[str]) -> bool:
     click.echo(table(["parameter", "mean", "sd", "90 % interval", "effective draws", "R-hat"], rows))
     click.echo(checked.verdict)
     return checked.good
+
+
+def say_agreement(agreement: Agreement) -> None:
+    """Print parameters, the users farthest apart, the thresholds at which most votes differ, and the verdict."""
+    rows = []
+    for row in agreement.parameters.itertuples():
+        rows.append([row.parameter, f"{row.em:.3f}", f"{row.em_lower:.3f} to {row.em_upper:.3f}", f"{row.mean:.3f}",
+                     f"{row.lower:.3f} to {row.upper:.3f}", f"{row.coverage:.0%}"])  # fmt: skip
+    if len(rows) > 30:
+        click.echo(f"(the 30 of {len(rows)} parameters whose EM interval holds least of the posterior)")
+        order = agreement.parameters["coverage"].to_numpy().argsort()[:30]
+        rows = [rows[k] for k in sorted(order)]
+    head = ["parameter", "EM", "90 % interval", "posterior mean", "90 % interval", "held by EM's"]
+    click.echo(table(head, rows))
+    rows = [
+        [
+            row.user[:40],
+            f"{row.comparisons:,}",
+            f"{row.em:.3f}",
+            f"{row.mean:.3f}",
+            f"{row.lower:.3f} to {row.upper:.3f}",
+        ]
+        for row in agreement.users.head(5).itertuples()
+    ]
+    click.echo("\nusers farthest apart\n" + table(["user", "votes", "EM", "posterior mean", "90 % interval"], rows))
+    worst = agreement.decisions.sort_values("share_differ", ascending=False, kind="stable").head(3)
+    rows = [
+        [f"{row.threshold:.2f}", *(f"{n:,}" for n in row[2:4]), f"{row.labels_differ:,}", f"{row.share_differ:.1%}"]
+        for row in worst[["threshold", "users_em", "users_posterior", "labels_differ", "share_differ"]].itertuples()
+    ]
+    head = ["threshold", "users kept, EM", "posterior", "votes that differ", "share"]
+    click.echo("\nthresholds at which most votes differ\n" + table(head, rows))
+    click.echo(agreement.verdict)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

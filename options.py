@@ -162,6 +162,21 @@ def load_fit(folder: str) -> Fit:
         return load(folder)
 
 
+def load_posterior(path: str) -> Any:
+    """The posterior that `earnest sample` wrote."""
+    with working("loading the posterior"):
+        from xarray import open_datatree
+
+        try:
+            with open_datatree(path) as tree:
+                return tree.load()
+        except FileNotFoundError:
+            raise Failure(f"{path}: no such file; expected what `earnest sample --out` wrote") from None
+        except (OSError, ValueError) as error:
+            why = str(error).splitlines()[0]
+            raise Failure(f"{path}: not a NetCDF file ({why}); expected what `earnest sample` wrote") from error
+
+
 def curve_of(fitted: Fit) -> ThresholdCurve:
     """Effective labels against the threshold, over the votes that were fitted."""
     from .diagnostics.thresholds import thresholds

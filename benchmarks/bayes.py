@@ -12,7 +12,7 @@ users    marginal form, NumPyro. One pair of models without ties: 1,000 and 100,
          4 models with ties: 1,000, 10,000 and 100,000 users, where nearly every user is a pattern of their own.
 choice   six logs from 20 to 20,000 users, 5 to 500 votes, 2 to 59 models: both forms, and what auto chooses. Judged by
          seconds an effective draw: never more than 1.5 times the better form's. Part `calibrated` (not in `all`) is the
-         same on the six logs by which the constants of the choice were set.
+         same on the seven logs by which the constants of the choice were set.
 real     the crowd's votes (EARNEST_SHARED): default model with Davidson's ties, 4 chains x 1,000.
 agreement  three logs, four samplers (two forms, two backends): means and sds of all globals and users against those of
          NumPyro's marginal form; at most 6 Monte-Carlo standard errors apart.
@@ -137,17 +137,17 @@ def users(quick):
 
 
 # Users, votes a user, models, draws and warm-up of the explicit form. Constants of inference/choice.py were set by the
-# first six; the choice is judged by the other six.
+# first seven and by the crowd's votes; the choice is judged by the other six.
 CALIBRATED = ((20, 500, 2, 1000), (30, 50, 10, 1000), (200, 50, 59, 500), (1000, 20, 4, 500), (60, 400, 59, 500),
-              (20_000, 5, 4, 100))  # fmt: skip
-CHOICE = ((25, 300, 3, 1000), (40, 120, 15, 1000), (150, 60, 59, 500), (600, 30, 6, 500), (80, 250, 40, 500),
+              (20_000, 5, 4, 100), (25, 300, 3, 1000))  # fmt: skip
+CHOICE = ((15, 200, 5, 1000), (40, 120, 15, 1000), (150, 60, 59, 500), (600, 30, 6, 500), (80, 250, 40, 500),
           (20_000, 5, 3, 60))  # fmt: skip
 
 
 def choice(quick, logs=CHOICE):
     header("choice: both forms on six logs, NumPyro")
     rows, good = [], True
-    for n, votes, models, length in logs[: 4 if quick else 6]:
+    for n, votes, models, length in logs[: 4 if quick else None]:
         model, log = simulated(n, votes, models)
         fit = fitted(model, log)
         from earnest.inference.choice import choose

@@ -1,4 +1,4 @@
-"""One figure a question: who attends, which model is better, where to cut, has EM arrived.
+"""One figure a question: who attends, which model is better, where to cut, has EM arrived, may it stand in.
 
 Every function takes the axes it draws on (or makes its own) and returns them, so that figures can be combined:
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..inference import Fit
+    from .agreement import Agreement
     from .thresholds import ThresholdCurve
 
-__all__ = ["attentiveness", "em_trace", "parameter_intervals", "save_figure", "threshold_curve"]
+__all__ = ["attentiveness", "em_against_posterior", "em_trace", "parameter_intervals", "save_figure", "threshold_curve"]
 
 
 def _legend_below(axes: Axes, columns: int = 1) -> None:
@@ -120,6 +121,8 @@ def parameter_intervals(
 def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
     """Where to cut? Effective labels against the threshold, the recommendation, and what needs no threshold at all.
 
+    Of a posterior also the curve's 90 % band, and how far the best threshold varies over the draws.
+
     Args:
         curve: result of `thresholds`.
         ax: where to draw; by default a figure of its own.
@@ -127,12 +130,20 @@ def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
     Returns:
         The axes.
     """
-    axes = ax if ax is not None else new_figure()[1][0]
+    bands = getattr(curve, "bands", None)
+    axes = ax if ax is not None else new_figure(height=4.0 if bands is None else 5.2)[1][0]
     table = curve.table
     best = curve.recommend()
     y = np.asarray(table["effective_labels"], dtype=float)
     # A cut stays the same until the threshold passes its least attentive user: steps that hold to their right ends.
     x = np.asarray(table["lowest_kept"], dtype=float)
+    top = max(y.max(), curve.unfiltered, curve.soft_weights_leave_one_out)
+    if bands is not None:
+        ends = table.set_index("threshold")["lowest_kept"].reindex(bands["threshold"]).to_numpy(dtype=float)
+        low, high = (bands[f"effective_labels_{end}"].to_numpy(dtype=float) for end in ("lower", "upper"))
+        low, high = np.insert(low, 0, low[0]), np.insert(high, 0, high[0])
+        axes.fill_between([0.0, *ends], low, high, step="pre", color=BLUE, alpha=0.18, linewidth=0, label="90 % band")
+        top = max(top, high.max())
     axes.step([0.0, *x], [y[0], *y], where="pre", color=BLUE, linewidth=2, label="users at or above the threshold")
     references = (
         (curve.soft_weights_leave_one_out, "soft weights, a label never vouching for itself", GREEN, (0, (6, 2))),
@@ -143,7 +154,12 @@ def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
     axes.plot([best.threshold] * 2, [0, best.effective_labels], color=ORANGE, linestyle=":", linewidth=1.6)
     text = f"recommended: {best.threshold:.2f}, {best.effective_labels:,.0f}"
     axes.plot(best.threshold, best.effective_labels, "D", color=ORANGE, markeredgecolor=INK, markersize=8, label=text)
-    axes.set(xlim=(0, 1), ylim=(0, 1.08 * max(y.max(), curve.unfiltered, curve.soft_weights_leave_one_out)))
+    interval = getattr(best, "interval", None)
+    if interval is not None:
+        low, high = interval
+        axes.plot([low, high], [0.02 * top] * 2, color=ORANGE, linewidth=5, solid_capstyle="butt",
+                  label=f"best threshold over the posterior: {low:.2f} to {high:.2f} (90 %)")  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, 1.08 * top))
     axes.set_xlabel("threshold on posterior mean attentiveness")
     axes.set_ylabel("effective labels")
     axes.set_title("Where to cut?")
@@ -182,3 +198,32 @@ def em_trace(fit: Fit, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
     right.set(xlabel="iteration", ylabel="gap to the final objective (nats)")
     right.set_title(f"{fit.status}, {fit.iterations} iterations")
     return left, right
+
+
+@style()
+def em_against_posterior(agreement: Agreement, ax: Axes | None = None, intervals: int = 200) -> Axes:
+    """May EM stand in? Every user's attentiveness by EM against the posterior, with the posterior's intervals.
+
+    Args:
+        agreement: result of `compare`.
+        ax: where to draw; by default a figure of its own.
+        intervals: of at most so many users, evenly chosen, the 90 % interval is drawn.
+
+    Returns:
+        The axes.
+    """
+    axes = ax if ax is not None else new_figure(width=5.4, height=5.2)[1][0]
+    users = agreement.users.sort_values("em", kind="stable")
+    some = users.iloc[np.unique(np.linspace(0, len(users) - 1, min(intervals, len(users))).round().astype(int))]
+    told = "90 % interval" if len(some) == len(users) else f"90 % interval of {len(some):,} of them"
+    axes.vlines(some["em"], some["lower"], some["upper"], color=GREY, alpha=0.35, linewidth=1, label=told)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="the same")
+    size = 4 if len(users) <= 500 else 2
+    axes.plot(users["em"], users["mean"], "o", color=BLUE, markersize=size, alpha=0.8, label=f"{len(users):,} users")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set_xlabel("attentiveness by EM")
+    axes.set_ylabel("posterior mean attentiveness")
+    axes.set_title("May EM stand in?")
+    axes.legend(loc="upper left")
+    axes.text(0.98, 0.03, f"rank correlation {agreement.rank_correlation:.3f}", ha="right", transform=axes.transAxes)
+    return axes

@@ -54,7 +54,9 @@ def choose(statement: Statement, draws: int = 4000) -> Choice:
         return Choice("marginal", 0.0, 0.0, f"marginal form: {draws:,} draws of {n_users:,} users would fill memory")
     marginal = 1e3 * _TRAJECTORY * _marginal_gradient(statement)
     votes = float(tally.multiplicity @ tally.comparisons)
-    explicit = 1e3 * _explicit_gradients(votes / n_users, n_users) * _explicit_gradient(statement)
+    explicit = (
+        1e3 * _explicit_gradients(votes / n_users, n_users, tally.schema.n_models) * _explicit_gradient(statement)
+    )
     form: Form = "marginal" if marginal <= explicit else "explicit"
     first, second = sorted((marginal, explicit))
     reason = (
@@ -90,6 +92,11 @@ def _explicit_gradient(statement: Statement) -> float:
     return float(_EXPLICIT_CALL + len(tally.cells) * _CELL + counted * _VOTE + len(tally.users) * _USER)
 
 
-def _explicit_gradients(votes_a_user: float, n_users: int) -> float:
-    """Gradients an effective draw of the slowest global, explicit form."""
-    return float(100.0 * (1.0 + 200.0 / votes_a_user) * max(n_users / 100.0, 1.0) ** 0.5)
+def _explicit_gradients(votes_a_user: float, n_users: int, n_models: int) -> float:
+    """Gradients an effective draw of the slowest global, explicit form.
+
+    Many where a user's votes say little of the user, where users are many, and where models are few, so that their
+    skills hang together with the population of users.
+    """
+    few_votes, few_models, many = 1.0 + 200.0 / votes_a_user, 1.0 + 5.0 / n_models, max(n_users / 100.0, 1.0) ** 0.5
+    return float(100.0 * few_votes * few_models * many)

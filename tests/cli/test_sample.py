@@ -51,3 +51,23 @@ def test_mistakes_are_named_before_the_work(earnest, votes, words, named):
     result = earnest("sample", votes, *words, code=2)
     assert named in result.stderr
     assert "read" not in result.stdout
+
+
+def test_compare_holds_em_against_it(earnest, votes, sampled, tmp_path):
+    earnest("fit", votes, "--out", tmp_path / "fit")
+    said = earnest("compare", tmp_path / "fit", sampled[0]).stdout
+    for words in ("skill[model_1]", "users farthest apart", "votes that differ", "rank correlation", "90 % interval"):
+        assert words in said
+    users = earnest("compare", tmp_path / "fit", sampled[0], "--csv", "users").stdout.splitlines()
+    head = [line for line in users if line.startswith("user,comparisons,em,")]
+    assert len(head) == 1
+    assert len(users) - users.index(head[0]) == 41
+
+
+def test_compare_names_a_posterior_that_is_none(earnest, votes, tmp_path):
+    earnest("fit", votes, "--out", tmp_path / "fit")
+    assert "no such file" in earnest("compare", tmp_path / "fit", tmp_path / "none.nc", code=2).stderr
+    (tmp_path / "some.nc").write_text("no posterior")
+    result = earnest("compare", tmp_path / "fit", tmp_path / "some.nc", code=2)
+    assert "some.nc: not a NetCDF file" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -219,3 +219,26 @@ def _numpy():
     from earnest.models.namespace import NUMPY
 
     return NUMPY
+
+
+# ------------------------------------------------------------------------------------------------------ figures
+
+
+def test_the_scatter_shows_every_user_and_the_curve_its_band(log, fit, trace):
+    from earnest.diagnostics import plots
+
+    agreement = er.compare(fit, trace)
+    axes = plots.em_against_posterior(agreement, intervals=20)
+    points = next(line for line in axes.lines if len(line.get_xdata()) == 60)
+    assert sorted(points.get_xdata()) == pytest.approx(sorted(fit.attentiveness["mean"]))
+    assert len(axes.collections[0].get_segments()) == 20
+    curve = er.thresholds(trace, log)
+    axes = plots.threshold_curve(curve)
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "90 % band" in words
+    low, high = curve.recommend().interval
+    assert f"best threshold over the posterior: {low:.2f} to {high:.2f} (90 %)" in words
+    assert axes.get_ylim()[1] > curve.bands["effective_labels_upper"].max()
+    assert not any(
+        "band" in text.get_text() for text in plots.threshold_curve(er.thresholds(fit)).get_legend().get_texts()
+    )
