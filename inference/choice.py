@@ -99,4 +99,4 @@ def _explicit_gradients(votes_a_user: float, n_users: int, n_models: int) -> flo
     skills hang together with the population of users.
     """
     few_votes, few_models, many = 1.0 + 200.0 / votes_a_user, 1.0 + 5.0 / n_models, max(n_users / 100.0, 1.0) ** 0.5
-    return float(100.0 * few_votes * few_models * many)
+    return float(130.0 * few_votes * few_models * many)
