@@ -10,7 +10,7 @@ of the command line finds programs compiled). Ratios compare figures of one run.
 speed    1,000 users x 20 votes, 4 models (skills of sd 0.8), ties; both forms in both backends.
 users    marginal form, NumPyro. One pair of models without ties: 1,000 and 100,000 users, where patterns hardly grow.
          4 models with ties: 1,000, 10,000 and 100,000 users, where nearly every user is a pattern of their own.
-choice   six logs from 20 to 20,000 users, 5 to 300 votes, 3 to 59 models: both forms, and what auto chooses. Judged by
+choice   six logs from 20 to 20,000 users, 5 to 500 votes, 2 to 59 models: both forms, and what auto chooses. Judged by
          seconds an effective draw: never more than 1.5 times the better form's. Part `calibrated` (not in `all`) is the
          same on the logs by which the constants of the choice were set.
 real     the crowd's votes (EARNEST_SHARED): default model with Davidson's ties, 4 chains x 1,000.
@@ -141,7 +141,7 @@ def users(quick):
 CALIBRATED = ((20, 500, 2, 1000), (25, 300, 3, 1000), (30, 50, 10, 1000), (40, 120, 15, 1000), (150, 60, 59, 500),
               (200, 50, 59, 500), (600, 30, 6, 500), (1000, 20, 4, 500), (80, 250, 40, 500), (60, 400, 59, 500),
               (20_000, 5, 4, 100))  # fmt: skip
-CHOICE = ((20, 250, 4, 1000), (50, 100, 20, 1000), (400, 40, 8, 500), (60, 300, 30, 500), (100, 120, 59, 500),
+CHOICE = ((30, 500, 2, 1000), (50, 100, 20, 1000), (400, 40, 8, 500), (60, 300, 30, 500), (100, 120, 59, 500),
           (20_000, 5, 3, 50))  # fmt: skip
 
 
