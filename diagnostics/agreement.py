@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ..comparisons.errors import EarnestError
+from .convergence import convergence
 
 if TYPE_CHECKING:
     from ..inference import Fit
@@ -32,6 +33,7 @@ COVERAGE = 0.8
 DECISIONS = 0.05
 """Share of the votes whose fate may differ at a threshold."""
 
+_ENOUGH, _RHAT = 100.0, 1.05  # fewer effective draws, or a larger R-hat: the posterior judges nothing
 _THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 
@@ -51,7 +53,7 @@ class Agreement:
         may_rank: EM may stand in for the posterior for ranking users.
         may_cut: EM may stand in for the posterior for keeping and dropping users, at every threshold listed.
         intervals_hold: EM's intervals of the parameters hold as much of the posterior as they should.
-        verdict: the three, in words.
+        verdict: the three, in words; and a warning where the posterior's chains have not converged.
     """
 
     users: pd.DataFrame
@@ -91,9 +93,13 @@ def compare(fit: Fit, trace: Any) -> Agreement:
     narrow = parameters[parameters["coverage"] < COVERAGE].sort_values("coverage")
     unknown = parameters["coverage"].isna()
     holds = bool(len(narrow) == 0 and not unknown.any())
-    verdict = " ".join(
-        [_on_ranking(correlation, may_rank), _on_level(users), _on_cuts(worst, may_cut), _on_intervals(narrow, unknown)]
-    )
+    said = [
+        _on_ranking(correlation, may_rank),
+        _on_level(users),
+        _on_cuts(worst, may_cut),
+        _on_intervals(narrow, unknown),
+    ]
+    verdict = " ".join([*said, *_on_chains(trace)])
     users = users.iloc[np.argsort(-np.abs(users["difference"].to_numpy()), kind="stable")].reset_index(drop=True)
     return Agreement(users, parameters, decisions, correlation, may_rank, may_cut, holds, verdict)
 
@@ -126,6 +132,10 @@ def _users(fit: Fit, trace: Any) -> pd.DataFrame:
         raise EarnestError(
             "trace: it holds no attentiveness of users (keep_users='none'); sample with keep_users='draws' or 'summary'"
         )
+    for name, value in columns.items():
+        if not np.all(np.isfinite(value)):
+            bad = str(names[~np.isfinite(value)][0])
+            raise EarnestError(f"trace: the {name} of user {bad!r}'s attentiveness is not a number; sample again")
     joined = em.merge(pd.DataFrame({"user": names.astype(str), **columns}), on="user", how="inner", validate="1:1")
     if len(joined) != len(em):
         raise EarnestError(
@@ -226,6 +236,14 @@ def _on_intervals(narrow: pd.DataFrame, unknown: pd.Series) -> str:
     if unknown.any():
         said.append(f"EM has no interval for {int(unknown.sum())} of the parameters.")
     return " ".join(said) or "EM's intervals hold what the posterior's hold."
+
+
+def _on_chains(trace: Any) -> list[str]:
+    """What is to be said where the posterior's own draws are not good enough to judge EM by."""
+    checked = convergence(trace)
+    if checked.rhat <= _RHAT and checked.ess >= _ENOUGH and not checked.divergences:
+        return []
+    return [f"The posterior is itself not to be relied on, so the difference may be its own: {checked.verdict}"]
 
 
 def _how(row: pd.Series) -> str:

@@ -95,6 +95,9 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     drawn = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
     place = pd.Index(drawn["user"].to_numpy().astype(str)).get_indexer(np.asarray(counts.users, dtype=str))
     eta = drawn.to_numpy().reshape(-1, drawn.shape[-1])
+    if not np.all(np.isfinite(eta)):
+        bad = str(drawn["user"].to_numpy()[~np.isfinite(eta).all(0)][0])
+        raise EarnestError(f"thresholds: the draws of user {bad!r}'s attentiveness are not all numbers; sample again")
     values = {name: array.to_numpy() for name, array in trace.posterior.items() if name != "attentiveness"}
     flat = {str(name): array.reshape(-1, *array.shape[2:]) for name, array in values.items()}
     few = _evenly(len(eta), _MOST_LEFT_OUT)

@@ -278,7 +278,7 @@ def _of_posterior(drawn: Drawn) -> ThresholdCurve:
     return ThresholdCurve(
         table=table,
         unfiltered=float(worth.effective_labels[0]),
-        soft_weights=float(np.mean(signal**2) / (weighted @ mean)),
+        soft_weights=float(np.mean(signal**2) / max(weighted @ mean, 1e-300)),
         soft_weights_leave_one_out=drawn.information,
         labels=round(float(drawn.labels.sum())),
         users=len(mean),

@@ -147,6 +147,27 @@ def test_other_models_logs_and_things_are_refused(log, fit, trace):
         er.thresholds(trace, other)
 
 
+def test_draws_that_are_no_numbers_are_refused(log, fit, trace):
+    eta = trace.posterior["attentiveness"].values.copy()
+    eta[0, 3, 17] = np.nan
+    for judge in (lambda tree: er.compare(fit, tree), lambda tree: er.thresholds(tree, log)):
+        with pytest.raises(EarnestError, match=str(trace.posterior["user"].values[17])):
+            judge(put(trace, attentiveness=eta))
+
+
+def test_a_posterior_that_did_not_converge_judges_nothing(fit, trace):
+    assert "not to be relied on" not in er.compare(fit, trace).verdict
+    apart = trace.posterior["tie_strength"].values + np.array([[0.0], [3.0]])
+    verdict = er.compare(fit, put(trace, tie_strength=apart)).verdict
+    assert "The posterior is itself not to be relied on" in verdict
+    assert "tie_strength" in verdict
+
+
+def test_nobody_attends(log, trace):
+    advice = er.thresholds(put(trace, attentiveness=np.zeros(trace.posterior["attentiveness"].shape)), log).recommend()
+    assert (advice.threshold, advice.effective_labels, advice.gain) == (0.0, 0.0, 0.0)
+
+
 # ----------------------------------------------------------------------------------------- cuts of a posterior
 
 
