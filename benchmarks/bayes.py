@@ -243,7 +243,7 @@ def draw(out, path):
         place = np.arange(len(labels))
         for k, (form, colour) in enumerate((("marginal", "#0072B2"), ("explicit", "#E69F00"))):
             values = [row["ess_per_s"] for row in rows if row["form"] == form]
-            axis.barh(place + 0.2 - 0.4 * k, values, 0.38, color=colour, label=form)
+            axis.barh(place - 0.2 + 0.4 * k, values, 0.38, color=colour, label=form)
         axis.set_yticks(place, labels)
         axis.invert_yaxis()
         axis.set_xscale("log")

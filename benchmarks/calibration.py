@@ -19,7 +19,7 @@ Combinations   9, in which every two of attentiveness (Beta, Groups at 0 and 1, 
                (KnownAdvantage, PairAdvantage, BradleyTerry) and ties (none, Davidson, RaoKupper) meet exactly once (a
                Latin square), with PositionBias or CoinFlip so that each meets each of the others. Default priors.
 Chain          one, from a point that knows nothing of the truth (see below); 500 iterations of warm-up, dense mass
-               matrix, target acceptance 0.9 (as `earnest.sample`); 1,000 draws, then 1,000 more until every ranked
+               matrix, target acceptance 0.9; 1,000 draws, then 1,000 more until every ranked
                quantity has a bulk ESS of 200, at most 10,000. Thinned evenly to L = 99: with an ESS of 200 neighbours
                are then correlated by about exp(-4).
 Ranked         every free scalar of every parameter (of two shares that sum to one only the first), after the
