@@ -99,7 +99,10 @@ def compare(fit: Fit, trace: Any) -> Agreement:
         _on_cuts(worst, may_cut),
         _on_intervals(narrow, unknown),
     ]
-    verdict = " ".join([*said, *_on_chains(trace)])
+    doubt = _on_chains(trace)
+    verdict = " ".join([*doubt, *said])
+    if doubt:  # a posterior that has not converged vouches for nothing
+        may_rank = may_cut = holds = False
     users = users.iloc[np.argsort(-np.abs(users["difference"].to_numpy()), kind="stable")].reset_index(drop=True)
     return Agreement(users, parameters, decisions, correlation, may_rank, may_cut, holds, verdict)
 
@@ -168,7 +171,7 @@ def _parameters(fit: Fit, trace: Any) -> pd.DataFrame:
                     "sd": sd,
                     "lower": float(ends[0]),
                     "upper": float(ends[1]),
-                    "z": (float(np.asarray(fit.parameters[name])[index]) - mean) / sd if sd > 0 else 0.0,
+                    "z": (float(np.asarray(fit.parameters[name])[index]) - mean) / sd if sd > 0 else float("nan"),
                     "coverage": float(np.mean((entry >= lower) & (entry <= upper))) if known else float("nan"),
                     "widening": float(np.ptp(ends) / (upper - lower)) if known and upper > lower else float("nan"),
                 }

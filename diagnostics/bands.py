@@ -40,12 +40,14 @@ class Drawn:
         labels: votes of each, (user,).
         eta: attentiveness, (draw, user).
         information: effective labels under leave-one-out weights, sum_n m_(u,-n)^2.
+        fingerprint: of the log.
     """
 
     users: np.ndarray
     labels: np.ndarray
     eta: np.ndarray
     information: float
+    fingerprint: str
 
     @property
     def mean(self) -> np.ndarray:
@@ -94,6 +96,9 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     counts = model.count(log)
     drawn = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
     place = pd.Index(drawn["user"].to_numpy().astype(str)).get_indexer(np.asarray(counts.users, dtype=str))
+    if (place < 0).any():
+        missing = str(np.asarray(counts.users)[place < 0][0])
+        raise EarnestError(f"thresholds: the posterior holds no draws of user {missing!r}; sample the log again")
     eta = drawn.to_numpy().reshape(-1, drawn.shape[-1])
     if not np.all(np.isfinite(eta)):
         bad = str(drawn["user"].to_numpy()[~np.isfinite(eta).all(0)][0])
@@ -104,7 +109,7 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
         np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[_evenly(len(eta), _MOST_DRAWS)][:, place],
-        information,
+        information, log.fingerprint(),
     )  # fmt: skip
 
 

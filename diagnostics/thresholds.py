@@ -182,6 +182,8 @@ class ThresholdCurve:
         """
         if self.drawn is None:
             raise EarnestError("regret: this curve is of a fit; make it from a posterior: thresholds(trace, log)")
+        if getattr(fit, "fingerprint", None) != self.drawn.fingerprint:
+            raise EarnestError("regret: the fit is of another log than the posterior; fit the log that was sampled")
         best = self.recommend()
         em = thresholds(fit).recommend()
         means = fit.attentiveness.set_index("user")["mean"].reindex(self.drawn.users).to_numpy(dtype=float)
@@ -195,7 +197,7 @@ class ThresholdCurve:
             em.threshold,
             best.threshold,
             float(lost.mean()),
-            float(lost.mean() / theirs.mean()),
+            float(lost.mean() / max(theirs.mean(), 1e-300)),
             float((lost > 0).mean()),
         )
 

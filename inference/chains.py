@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import jax
@@ -119,7 +120,8 @@ def run_chains(
     states = [begin(z, key[0], data, mass) for z, key, mass in zip(points, keys, masses, strict=True)]
     step = jax.jit(jax.vmap(piece, in_axes=(0, None)) if vectorised else piece).lower(states[0], data).compile()
     compiling = time.perf_counter() - clock
-    course = _Course(step, begin, data, first, tune - first, 1 if vectorised else 0, report)
+    stop = Event()
+    course = _Course(step, begin, data, first, tune - first, 1 if vectorised else 0, report, stop)
     workers = max(min(len(states), os.cpu_count() or 1), 1)
     with ThreadPoolExecutor(workers) as pool:
         # JAX's 64-bit switch is local to a thread, and compiled code keeps what it was compiled with.
@@ -128,6 +130,13 @@ def run_chains(
             pool.submit(_in_float64, course.run, number, state, key[1], mass, length)
             for number, (state, key, mass, length) in each
         ]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:  # Ctrl-C, or one chain failed: the others end with the piece they are in
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
         finished = [future.result() for future in futures]
     if vectorised:
         both = [jax.tree.map(lambda a, i=i: a[i, : lengths[i]], finished[0]) for i in range(n)]
@@ -168,6 +177,7 @@ class _Course:
         first, second: iterations of the two stages of warm-up.
         axis: of the iterations in what `step` returns.
         report: called after each piece.
+        stop: set when the chains are to end.
     """
 
     step: Callable[..., Any]
@@ -177,6 +187,7 @@ class _Course:
     second: int
     axis: int
     report: Callable[[ChainReport], None] | None
+    stop: Event
 
     def run(self, number: int, state: Any, key: Any, mass: Any, draws: int) -> Any:
         """({site: (draw, ...)}, {statistic: (draw,)}), with the chain's axis before where stacked."""
@@ -187,6 +198,8 @@ class _Course:
             nonlocal divergences
             kept: list[Any] = []
             for start in range(0, length, _PIECE):
+                if self.stop.is_set():
+                    raise CancelledError
                 state, out = self.step(state, self.data)
                 out = jax.tree.map(np.asarray, out)
                 inside = range(max(skip - start, 0), min(length - start, _PIECE))

@@ -158,9 +158,20 @@ def test_draws_that_are_no_numbers_are_refused(log, fit, trace):
 def test_a_posterior_that_did_not_converge_judges_nothing(fit, trace):
     assert "not to be relied on" not in er.compare(fit, trace).verdict
     apart = trace.posterior["tie_strength"].values + np.array([[0.0], [3.0]])
-    verdict = er.compare(fit, put(trace, tie_strength=apart)).verdict
-    assert "The posterior is itself not to be relied on" in verdict
-    assert "tie_strength" in verdict
+    judged = er.compare(fit, put(trace, tie_strength=apart))
+    assert judged.verdict.startswith("The posterior is itself not to be relied on")
+    assert "tie_strength" in judged.verdict
+    assert (judged.may_rank, judged.may_cut, judged.intervals_hold) == (False, False, False)
+
+
+def test_a_user_without_draws_and_a_fit_of_another_log_are_refused(log, trace):
+    short = trace.copy()
+    short["posterior"] = xarray.DataTree(trace["posterior"].to_dataset().isel(user=slice(0, 59)))
+    with pytest.raises(EarnestError, match="no draws of user"):
+        er.thresholds(short, log)
+    other = MODEL.simulate(users=60, comparisons_per_user=30, models=3, seed=9, parameters=TRUE).log
+    with pytest.raises(EarnestError, match="another log"):
+        er.thresholds(trace, log).regret(er.fit_em(MODEL, other))
 
 
 def test_nobody_attends(log, trace):

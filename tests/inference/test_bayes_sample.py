@@ -275,6 +275,20 @@ def test_the_same_seed_gives_the_same_draws_in_pymc(log, fit):
         np.testing.assert_array_equal(first["posterior"][name], again["posterior"][name])
 
 
+def test_chains_end_when_one_of_them_is_interrupted(log, fit):
+    done = []
+
+    def press(stage, iteration, total):
+        if stage.startswith("chain"):
+            done.append(iteration)
+            if len(done) == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        short(log, fit, draws=5000, progress=press)
+    assert max(done) < 1000
+
+
 def test_vectorised_chains_are_the_same_chains(log, fit, tree):
     """As on an accelerator: all chains in one program."""
     from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
