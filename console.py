@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .comparisons import ComparisonLog
     from .diagnostics.agreement import Agreement
     from .diagnostics.thresholds import ThresholdCurve
@@ -183,10 +185,7 @@ def say_posterior(tree: Any, said: Sequence[str]) -> bool:
     for row in checked.table.itertuples():
         rows.append([row.parameter, f"{row.mean:.3f}", f"{row.sd:.3f}", f"{row.lower:.3f} to {row.upper:.3f}",
                      f"{row.ess_bulk:,.0f}", f"{row.rhat:.3f}"])  # fmt: skip
-    if len(rows) > 30:
-        click.echo(f"(the 30 of {len(rows)} parameters with the fewest effective draws)")
-        order = checked.table["ess_bulk"].to_numpy().argsort()[:30]
-        rows = [rows[k] for k in sorted(order)]
+    rows = _thirty(rows, checked.table["ess_bulk"], "with the fewest effective draws")
     click.echo(table(["parameter", "mean", "sd", "90 % interval", "effective draws", "R-hat"], rows))
     click.echo(checked.verdict)
     return checked.good
@@ -198,10 +197,7 @@ def say_agreement(agreement: Agreement) -> None:
     for row in agreement.parameters.itertuples():
         rows.append([row.parameter, f"{row.em:.3f}", f"{row.em_lower:.3f} to {row.em_upper:.3f}", f"{row.mean:.3f}",
                      f"{row.lower:.3f} to {row.upper:.3f}", f"{row.coverage:.0%}"])  # fmt: skip
-    if len(rows) > 30:
-        click.echo(f"(the 30 of {len(rows)} parameters whose EM interval holds least of the posterior)")
-        order = agreement.parameters["coverage"].to_numpy().argsort()[:30]
-        rows = [rows[k] for k in sorted(order)]
+    rows = _thirty(rows, agreement.parameters["coverage"], "whose EM interval holds least of the posterior")
     head = ["parameter", "EM", "90 % interval", "posterior mean", "90 % interval", "held by EM's"]
     click.echo(table(head, rows))
     rows = [
@@ -223,6 +219,14 @@ def say_agreement(agreement: Agreement) -> None:
     head = ["threshold", "users kept, EM", "posterior", "votes that differ", "share"]
     click.echo("\nthresholds at which most votes differ\n" + table(head, rows))
     click.echo(agreement.verdict)
+
+
+def _thirty(rows: list[list[str]], by: pd.Series, which: str) -> list[list[str]]:
+    """Of many parameters the thirty with the lowest value, in their order; said in a line that ends in `which`."""
+    if len(rows) <= 30:
+        return rows
+    click.echo(f"(the 30 of {len(rows)} parameters {which})")
+    return [rows[k] for k in sorted(by.to_numpy().argsort()[:30])]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -154,8 +154,8 @@ def choice(quick, logs=CHOICE):
         from earnest.inference.choice import choose
         from earnest.inference.compiled import settle
 
-        choice = choose(settle(model, log).statement("marginal", [fit.parameters]))
-        chosen = choice.form
+        answer = choose(settle(model, log).statement("marginal", [fit.parameters]))
+        chosen = answer.form
         pair = {}
         for latent in ("marginal", "explicit"):
             size = length if latent == "explicit" else 500
@@ -167,7 +167,7 @@ def choice(quick, logs=CHOICE):
         excess = cost[chosen] / min(cost.values())
         good &= excess <= LIMIT
         print(f"{'':<34}auto chooses {chosen}: {excess:.2f} times the better form's seconds an effective draw "
-              f"({'ok' if excess <= LIMIT else 'OUT'}); {choice.reason}")  # fmt: skip
+              f"({'ok' if excess <= LIMIT else 'OUT'}); {answer.reason}")  # fmt: skip
     print(f"auto within {LIMIT} of the better form on every log: {'yes' if good else 'NO'}")
     return rows
 
@@ -260,12 +260,13 @@ def calibrated(quick):
     return choice(quick, CALIBRATED)
 
 
-PARTS = {"speed": speed, "users": users, "choice": choice, "real": real_log, "agreement": agreement}
+PARTS = {"speed": speed, "users": users, "choice": choice, "real": real_log, "agreement": agreement,
+         "calibrated": calibrated}  # fmt: skip
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=(*PARTS, "calibrated", "all"), default="all")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="leave out what takes longest")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--figure", type=Path, help="draw speed and choice into this file")
@@ -273,8 +274,8 @@ def main():
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     print(f"load average {', '.join(f'{x:.1f}' for x in os.getloadavg())} on {os.cpu_count()} cores")
     out = {}
-    for name in PARTS if options.part == "all" else (options.part,):
-        out[name] = (calibrated if name == "calibrated" else PARTS[name])(options.quick)
+    for name in [part for part in PARTS if part != "calibrated"] if options.part == "all" else (options.part,):
+        out[name] = PARTS[name](options.quick)
         if options.json:
             options.json.write_text(json.dumps(out, indent=1), encoding="utf-8")
     if options.figure and {"speed", "choice"} & set(out):

@@ -1,5 +1,6 @@
 """Finding the files of a source and telling what they are."""
 
+import codecs
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -177,7 +178,7 @@ def first_line(file: InputFile) -> bytes:
                 break
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{file.label}, line 1: the file is UTF-16, expected UTF-8; save it as UTF-8")
-    text = start.removeprefix(b"\xef\xbb\xbf")
+    text = start.removeprefix(codecs.BOM_UTF8)
     if not text.strip():
         raise InputError(f"{file.label}: the file is empty")
     return text.splitlines()[0]

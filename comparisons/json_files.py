@@ -4,6 +4,7 @@ DuckDB's own guess of the types is not used: it turns texts that look like dates
 of more than 64 bits into rounded ones.
 """
 
+import codecs
 import io
 import json
 from typing import cast
@@ -34,13 +35,12 @@ def select_json(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
             raise explain_json(str(error), files) from error
 
 
-_MARK = b"\xef\xbb\xbf"
 _MARKED = "starts with a byte order mark; save the file as UTF-8 without one"
 
 
 def _layout(file: InputFile) -> str:
     with file.open() as stream:
-        if stream.read(3) == _MARK:  # refused here, because some versions of DuckDB read it and some do not
+        if stream.read(3) == codecs.BOM_UTF8:  # refused here, because some versions of DuckDB read it and some do not
             raise InputError(f"{file.label}, line 1: {_MARKED}")
     try:
         start = first_line(file).decode("utf-8").lstrip()
@@ -141,7 +141,7 @@ def _first_bad_line(file: InputFile) -> tuple[int, str] | None:
     """DuckDB counts some lines twice, so the place is found anew."""
     with file.open() as stream:
         for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), start=1):
-            if line.startswith(_MARK):
+            if line.startswith(codecs.BOM_UTF8):
                 return number, _MARKED
             try:
                 if line.strip():

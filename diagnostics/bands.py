@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..comparisons.cells import Counts
     from ..comparisons.log import ComparisonLog
 
-__all__ = ["Bands", "Drawn", "bands", "drawn_users"]
+__all__ = ["Bands", "Drawn", "bands", "drawn_users", "evenly"]
 
 LEVEL = 0.9
 _MOST_DRAWS, _BLOCK = 2000, 2_000_000  # draws that are looked at; numbers in memory beside them
@@ -105,15 +105,16 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
         raise EarnestError(f"thresholds: the draws of user {bad!r}'s attentiveness are not all numbers; sample again")
     values = {name: array.to_numpy() for name, array in trace.posterior.items() if name != "attentiveness"}
     flat = {str(name): array.reshape(-1, *array.shape[2:]) for name, array in values.items()}
-    few = _evenly(len(eta), _MOST_LEFT_OUT)
+    few = evenly(len(eta), _MOST_LEFT_OUT)
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
-        np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[_evenly(len(eta), _MOST_DRAWS)][:, place],
+        np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[evenly(len(eta), _MOST_DRAWS)][:, place],
         information, log.fingerprint(),
     )  # fmt: skip
 
 
-def _evenly(size: int, most: int) -> np.ndarray:
+def evenly(size: int, most: int) -> np.ndarray:
+    """At most so many of the numbers 0 .. size - 1, first and last among them."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
 
 
@@ -140,7 +141,7 @@ def bands(drawn: Drawn, mean: np.ndarray, thresholds: np.ndarray) -> Bands:
     """
     levels, group = np.unique(mean, return_inverse=True)
     labels = np.cumsum(np.bincount(group, weights=drawn.labels)[::-1])[::-1]
-    told = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _MOST_CUTS)).round().astype(int))
+    told = evenly(len(levels), _MOST_CUTS)
     total, best, kept = np.zeros(len(levels)), [], []
     for precision in _precisions(drawn, group, labels):
         worth = labels * precision**2

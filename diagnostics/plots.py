@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..comparisons.errors import EarnestError
+from .bands import evenly
 from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, new_figure, save_figure, style
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
     Returns:
         The axes.
     """
-    bands = getattr(curve, "bands", None)
+    bands = curve.bands
     axes = ax if ax is not None else new_figure(height=4.0 if bands is None else 5.2)[1][0]
     table = curve.table
     best = curve.recommend()
@@ -154,9 +155,8 @@ def threshold_curve(curve: ThresholdCurve, ax: Axes | None = None) -> Axes:
     axes.plot([best.threshold] * 2, [0, best.effective_labels], color=ORANGE, linestyle=":", linewidth=1.6)
     text = f"recommended: {best.threshold:.2f}, {best.effective_labels:,.0f}"
     axes.plot(best.threshold, best.effective_labels, "D", color=ORANGE, markeredgecolor=INK, markersize=8, label=text)
-    interval = getattr(best, "interval", None)
-    if interval is not None:
-        low, high = interval
+    if best.interval is not None:
+        low, high = best.interval
         axes.plot([low, high], [0.02 * top] * 2, color=ORANGE, linewidth=5, solid_capstyle="butt",
                   label=f"best threshold over the posterior: {low:.2f} to {high:.2f} (90 %)")  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, 1.08 * top))
@@ -214,7 +214,7 @@ def em_against_posterior(agreement: Agreement, ax: Axes | None = None, intervals
     """
     axes = ax if ax is not None else new_figure(width=5.4, height=5.2)[1][0]
     users = agreement.users.sort_values("em", kind="stable")
-    some = users.iloc[np.unique(np.linspace(0, len(users) - 1, min(intervals, len(users))).round().astype(int))]
+    some = users.iloc[evenly(len(users), intervals)]
     told = "90 % interval" if len(some) == len(users) else f"90 % interval of {len(some):,} of them"
     axes.vlines(some["em"], some["lower"], some["upper"], color=GREY, alpha=0.35, linewidth=1, label=told)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="the same")

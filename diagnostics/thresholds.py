@@ -178,17 +178,15 @@ class ThresholdCurve:
         """What is lost by cutting this log's users where EM says: by EM's means, at EM's recommended threshold.
 
         Raises:
-            EarnestError: the curve is of a fit, not of a posterior; or the fit lacks users of the log.
+            EarnestError: the curve is of a fit, not of a posterior; or the fit is of another log.
         """
         if self.drawn is None:
             raise EarnestError("regret: this curve is of a fit; make it from a posterior: thresholds(trace, log)")
-        if getattr(fit, "fingerprint", None) != self.drawn.fingerprint:
+        if fit.fingerprint != self.drawn.fingerprint:
             raise EarnestError("regret: the fit is of another log than the posterior; fit the log that was sampled")
         best = self.recommend()
         em = thresholds(fit).recommend()
         means = fit.attentiveness.set_index("user")["mean"].reindex(self.drawn.users).to_numpy(dtype=float)
-        if not np.all(np.isfinite(means)):
-            raise EarnestError("regret: the fit does not know every user of the log; fit the log that was sampled")
         ours, theirs = (
             self.drawn.worth(mean >= cut) for mean, cut in ((means, em.threshold), (self.drawn.mean, best.threshold))
         )

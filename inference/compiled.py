@@ -133,6 +133,11 @@ class Settled:
     table: ParameterTable
     counts: Counts
 
+    @property
+    def finite(self) -> bool:
+        """Whether users' latents are finite, and so summed out in either form."""
+        return isinstance(self.model.attentiveness.latents(self.table.schema), Finite)
+
     def statement(self, form: Form, points: Sequence[Values] | None = None) -> Statement:
         """The model in a form.
 
@@ -140,8 +145,8 @@ class Settled:
             form: marginal or explicit.
             points: parameter values at which rules of integration are tried (default: draws from the prior).
         """
-        if form == "explicit" and isinstance(self.model.attentiveness.latents(self.table.schema), Finite):
-            form = "marginal"  # a finite latent is summed out in either form
+        if self.finite:
+            form = "marginal"
         votes = tally(self.counts, merge=form == "marginal")
         if form == "explicit":
             return Statement(self.model, self.table, votes, form, ())

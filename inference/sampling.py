@@ -17,13 +17,12 @@ from threadpoolctl import threadpool_limits
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
-from ..models.component import Finite
-from ..models.parameters import ParameterTable, Values
 from .arrays import float64
 from .choice import MOST_EXPLICIT, choose
-from .compiled import LATENT, Form, Settled, Statement, check_priors, dispersed_points, settle, values_at
+from .compiled import Form, Settled, Statement, check_priors, settle, values_at
 from .fitting import fit_em
 from .results import Fit
+from .starts import NEAR, Plan, UsersAsFitted, plan_starts
 from .trees import assemble
 
 if TYPE_CHECKING:
@@ -32,11 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["sample"]
 
 Progress = Callable[[str, int, int], None]
-NEAR = 10.0
-"""Modes (and chains) this many nats below the best hold no mass worth a chain: less than exp(-10) of the best's."""
-
-_SCOUTS, _SCOUT_DRAWS = 2, 50
-_CLOUD = 400
+_SCOUT_DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -133,7 +128,7 @@ def sample(
     elif init == "modes":
         fit = fit_em(model, log, progress=lambda stage, iteration, _: say(f"EM, {stage}", iteration, 0))
     rng = np.random.default_rng([seed, 1])
-    plan = _plan(settled.table, fit if init == "modes" else None, chains, rng)
+    plan = plan_starts(settled.table, fit if init == "modes" else None, chains, rng)
     marginal = settled.statement("marginal", [values_at(settled.table, z) for z in plan.tried])
     choice = choose(marginal, chains * draws)
     form = choice.form if latent == "auto" else cast(Form, latent)
@@ -163,46 +158,13 @@ def sample(
     return tree
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Where chains start, on the free scale: (point, name of the mode) each; `tried` spread over all of it."""
-
-    main: list[tuple[np.ndarray, str]]
-    scouts: list[tuple[np.ndarray, str]]
-    cloud: np.ndarray
-    tried: list[np.ndarray]
-
-
-def _plan(table: ParameterTable, fit: Fit | None, chains: int, rng: np.random.Generator) -> _Plan:
-    if fit is None:
-        points = [table.pack(table.sample_prior(rng)) for _ in range(max(chains, 8))]
-        main = [(point, "prior draw") for point in points[:chains]]
-        return _Plan(main, [], np.zeros((0, table.size)), points)
-    best = fit.modes[0].objective if fit.modes else np.nan
-    centres = [(fit.centre, "best mode")]
-    for number, mode in enumerate(fit.modes[1:], 2):
-        gap = best - mode.objective
-        centres.append((table.pack(mode.parameters), f"mode {number}, {gap:.1f} nats below the best in EM"))
-    near = [centre for centre, mode in zip(centres, fit.modes, strict=False) if best - mode.objective <= NEAR]
-    near = near or centres[:1]
-    far = [centre for centre in centres if not any(centre[1] == other[1] for other in near)][:_SCOUTS]
-
-    def around(centre: np.ndarray, spread: float, n: int = 1) -> np.ndarray:
-        return dispersed_points(table, centre, fit.spread, n, spread, rng)
-
-    main = [(around(near[i % len(near)][0], 1.5)[0], near[i % len(near)][1]) for i in range(chains)]
-    scouts = [(centre, name) for centre, name in far]
-    tried = [point for point, _ in main] + [point for centre, _ in centres for point in around(centre, 1.5, 3)]
-    return _Plan(main, scouts, around(fit.centre, 1.0, _CLOUD), tried + [centre for centre, _ in centres])
-
-
 def _run(
-    backend: str, statement: Statement, plan: _Plan, fit: Fit | None, chains: int, draws: int, tune: int, seed: int,
+    backend: str, statement: Statement, plan: Plan, fit: Fit | None, chains: int, draws: int, tune: int, seed: int,
     target_accept: float, rng: np.random.Generator, say: Progress,
 ) -> Run:  # fmt: skip
     clock = time.perf_counter()
     starts = [*plan.main, *plan.scouts]
-    users = _Users(statement, fit)
+    users = UsersAsFitted(statement, fit)
     values = [{**point, **users.start(point, rng)} for point in (values_at(statement.table, z) for z, _ in starts)]
     names = [name for _, name in starts]
     if backend == "numpyro":
@@ -212,7 +174,8 @@ def _run(
             from .in_numpyro import run_numpyro
 
         def report(r: Any) -> None:
-            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{_so_far(r.divergences)}", r.done, r.total)
+            after = f", {r.divergences} divergences" if r.divergences else ""
+            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{after}", r.done, r.total)
 
         say("compiling", 0, 0)
         lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
@@ -242,48 +205,8 @@ def _run(
     return Run(by_chain, stats, method, names, len(plan.main), _seconds(clock, compiling))
 
 
-def _so_far(divergences: int) -> str:
-    return f", {divergences} divergences" if divergences else ""
-
-
 def _seconds(start: float, compiling: float) -> dict[str, float]:
     return {"compiling": round(compiling, 2), "sampling": round(time.perf_counter() - start - compiling, 2)}
-
-
-class _Users:
-    """Users' latent as EM leaves it, for the explicit form: where chains start and how wide it is.
-
-    A Beta with each user's mean and sd: a normal one would leave the interval. Without a fit, the population.
-    """
-
-    def __init__(self, statement: Statement, fit: Fit | None) -> None:
-        self.statement = statement
-        self.shape: tuple[np.ndarray, np.ndarray] | None = None
-        if statement.form == "explicit" and fit is not None:
-            frame = fit.attentiveness.set_index("user").loc[statement.tally.users]
-            mean = np.clip(frame["mean"].to_numpy(), 1e-3, 1 - 1e-3)
-            size = np.maximum(mean * (1 - mean) / np.maximum(frame["sd"].to_numpy(), 1e-3) ** 2 - 1, 0.5)
-            self.shape = mean * size, (1 - mean) * size
-
-    def start(self, point: Values, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """{the latent: (user,)} near a point of the globals; empty in the marginal form."""
-        if self.statement.form == "marginal":
-            return {}
-        if self.shape is None:
-            eta = self.statement.model.attentiveness.sample(rng, point, len(self.statement.tally.users))
-        else:
-            eta = rng.beta(*self.shape)
-        eta = np.clip(np.asarray(eta, dtype=float), 1e-3, 1 - 1e-3)
-        return {LATENT: np.log(eta) - np.log1p(-eta)}
-
-    def variance(self) -> np.ndarray | None:
-        """Of the logit, (user,)."""
-        from scipy.special import polygamma
-
-        if self.shape is None:
-            return None
-        # Of a logit of a Beta variable, where it is a density worth a normal one; no wider than starts are.
-        return np.asarray(np.minimum(polygamma(1, self.shape[0]) + polygamma(1, self.shape[1]), 10.0))
 
 
 def _check(
@@ -311,8 +234,7 @@ def _check(
 def _check_size(settled: Settled, draws: int) -> None:
     users = len(settled.counts.users)
     size = draws * users
-    finite = isinstance(settled.model.attentiveness.latents(settled.table.schema), Finite)
-    if size > MOST_EXPLICIT and not finite:
+    if size > MOST_EXPLICIT and not settled.finite:
         raise EarnestError(
             f"latent='explicit': {draws:,} draws of {users:,} users' attentiveness are {size:,} numbers held in memory "
             f"({size * 24 / 2**30:.0f} GiB); at most {MOST_EXPLICIT:,}. Use latent='marginal' (keep_users='summary' "

@@ -137,7 +137,7 @@ def assemble(
             "observed_unit": "user",
             "integration_error_nats": error,
             "modes": json.dumps(_modes(fit)),
-            "scouts": json.dumps(_scouts(run, levels, best)),
+            "scouts": json.dumps(_scouts(run, levels, best, near)),
             "chains_left_out": len(left_out),
             "divergences_left_out": int(sum(run.stats[i]["diverging"].sum() for i in left_out)),
             "notes": "\n".join([*(log.notes if fit is None else fit.notes), *notes]),
@@ -251,10 +251,10 @@ def _modes(fit: Fit | None) -> list[dict[str, float]]:
     ]
 
 
-def _scouts(run: Run, heights: list[float], best: float) -> list[dict[str, Any]]:
+def _scouts(run: Run, heights: list[float], best: float, near: float) -> list[dict[str, Any]]:
     """What became of the chains that started in lesser modes."""
     return [
-        {"start": run.starts[i], "nats_below_best": best - heights[i], "stayed": bool(best - heights[i] > 10.0)}
+        {"start": run.starts[i], "nats_below_best": best - heights[i], "stayed": bool(best - heights[i] > near)}
         for i in range(run.n_main, len(run.values))
     ]
 

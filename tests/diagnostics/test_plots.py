@@ -34,13 +34,14 @@ def _fit(n_models=4, n_users=50, density=True):
 def _curve():
     threshold = np.linspace(0, 1, 21)
     effective = 100 * (1 - (threshold - 0.3) ** 2)
-    best = SimpleNamespace(threshold=0.3, effective_labels=100.0)
+    best = SimpleNamespace(threshold=0.3, effective_labels=100.0, interval=None)
     return SimpleNamespace(
         table=pd.DataFrame({"threshold": threshold, "lowest_kept": threshold, "effective_labels": effective}),
         recommend=lambda criterion="effective_labels": best,
         soft_weights=112.0,
         soft_weights_leave_one_out=110.0,
         unfiltered=91.0,
+        bands=None,
     )
 
 
