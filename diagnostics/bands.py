@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError
+from ..inference.thinning import evenly
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.namespace import NUMPY
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..comparisons.cells import Counts
     from ..comparisons.log import ComparisonLog
 
-__all__ = ["Bands", "Drawn", "bands", "drawn_users", "evenly"]
+__all__ = ["Bands", "Drawn", "bands", "drawn_users"]
 
 LEVEL = 0.9
 _MOST_DRAWS, _BLOCK = 2000, 2_000_000  # draws that are looked at; numbers in memory beside them
@@ -111,11 +112,6 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
         np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[evenly(len(eta), _MOST_DRAWS)][:, place],
         information, log.fingerprint(),
     )  # fmt: skip
-
-
-def evenly(size: int, most: int) -> np.ndarray:
-    """At most so many of the numbers 0 .. size - 1, first and last among them."""
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
 
 
 def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:

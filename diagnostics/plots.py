@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..comparisons.errors import EarnestError
-from .bands import evenly
+from ..inference.thinning import evenly
 from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, new_figure, save_figure, style
 
 if TYPE_CHECKING:

@@ -20,22 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
-__all__ = ["ChainReport", "Chains", "run_chains"]
+from .progress import ChainReport
+
+__all__ = ["Chains", "run_chains"]
 
 Mass = Mapping[tuple[str, ...], Any]
 
 _PIECE = 50
-
-
-@dataclass(frozen=True)
-class ChainReport:
-    """How far a chain is: `done` of `total` iterations, in `stage` "warm-up" or "sampling", divergences so far."""
-
-    chain: int
-    done: int
-    total: int
-    stage: str
-    divergences: int
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from .integration import Levels
 __all__ = ["MOST_EXPLICIT", "Choice", "choose"]
 
 MOST_EXPLICIT = 250_000_000
-"""Draws x users that the explicit form may hold: 6 GiB, as logit, as attentiveness, and once more while joined."""
+"""Iterations (warm-up included) x users that the explicit form may hold.
+
+6 GiB: as logit, as attentiveness, and once more while joined."""
 
 # Seconds on one core. Of the marginal form: unit x cell x node (dense), unit x node, entry x node; of the explicit one:
 # entry, user; of both: a cell's probabilities. And what a gradient costs whatever the data.
@@ -44,14 +46,15 @@ class Choice:
     reason: str
 
 
-def choose(statement: Statement, draws: int = 4000) -> Choice:
-    """Compare the two forms for a statement in marginal form, of which `draws` are wanted in all."""
+def choose(statement: Statement, iterations: int = 8000) -> Choice:
+    """Compare the two forms for a statement in marginal form, for so many iterations of all chains together."""
     tally = statement.tally
     n_users = len(tally.users)
     if isinstance(statement.model.attentiveness.latents(tally.schema), Finite):
         return Choice("marginal", 0.0, 0.0, "marginal form: users' latents are finite and are summed out")
-    if draws * n_users > MOST_EXPLICIT:
-        return Choice("marginal", 0.0, 0.0, f"marginal form: {draws:,} draws of {n_users:,} users would fill memory")
+    if iterations * n_users > MOST_EXPLICIT:
+        reason = f"marginal form: {iterations:,} iterations of {n_users:,} users would fill memory"
+        return Choice("marginal", 0.0, 0.0, reason)
     marginal = 1e3 * _TRAJECTORY * _marginal_gradient(statement)
     votes = float(tally.multiplicity @ tally.comparisons)
     explicit = (

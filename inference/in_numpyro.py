@@ -21,8 +21,9 @@ from ..models.behavior import BehaviorModel
 from ..models.parameters import Parameter, Values
 from ..models.priors import Prior
 from .arrays import JNP
-from .chains import ChainReport, run_chains
+from .chains import run_chains
 from .compiled import LATENT, VOTES, Form, Statement, native_statement, no_counterpart
+from .progress import ChainReport
 
 __all__ = ["numpyro_model", "run_numpyro", "to_numpyro"]
 

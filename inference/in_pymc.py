@@ -6,7 +6,9 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,14 @@ from ..models.behavior import BehaviorModel
 from ..models.namespace import pytensor_namespace
 from ..models.parameters import Parameter
 from .compiled import LATENT, VOTES, Form, Statement, native_statement, no_counterpart
+from .progress import ChainReport
 
 __all__ = ["Compiled", "compile_pymc", "pymc_model", "run_pymc", "to_pymc"]
 
 PT = pytensor_namespace()
+_STATISTICS = {"diverging": "diverging", "energy": "energy", "logp": "lp", "n_steps": "n_steps", "depth": "tree_depth",
+               "mean_tree_accept": "acceptance_rate", "step_size": "step_size"}  # fmt: skip
+"""nutpie's names of statistics: ArviZ's."""
 
 
 def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal") -> Any:
@@ -81,61 +87,75 @@ def run_pymc(
     compiled: Compiled,
     starts: Sequence[Mapping[str, np.ndarray]],
     *,
-    draws: int,
+    chain_draws: Sequence[int],
     tune: int,
     seed: int,
     target_accept: float,
-    report: Callable[[str, int, int], None] | None = None,
-) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
+    report: Callable[[ChainReport], None] | None = None,
+) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]], str]:
     """Sample a PyMC model by nutpie.
+
+    Each chain is a run of its own: nutpie decides by seeds which chain takes which start, and two may take the same.
 
     Args:
         compiled: the model.
-        starts: values of its free variables on the constrained scale, one for each chain; which chain takes which is
-            decided by the chains' seeds.
-        draws, tune, seed, target_accept: as in `earnest.sample`.
-        report: called with (stage, done, total).
+        starts: values of its free variables on the constrained scale, one a chain.
+        chain_draws: draws of each chain after warm-up.
+        tune, seed, target_accept: as in `earnest.sample`.
+        report: called from the chains' threads.
 
     Returns:
-        of each chain {variable: (draw, ...)} and {statistic by ArviZ's name: (draw,)}.
+        of each chain {variable: (draw, ...)} and {statistic by ArviZ's name: (draw,)}; how chains ran, in words.
     """
     import nutpie
 
-    chains = len(starts)
     points = _unconstrained(compiled.native, starts)
+    seeds = np.random.SeedSequence(seed).generate_state(len(starts), np.uint64)
+    running: list[Any] = []
+    stop = Event()
 
-    def begin(chain_seed: Any) -> np.ndarray:
-        # A function of the chain's seed, so that the order in which threads ask does not matter.
-        return np.asarray(points[int(np.random.default_rng(chain_seed).integers(len(points)))])
+    def run(number: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        if stop.is_set():
+            raise CancelledError
 
-    def follow(progress: Any) -> None:
-        for number, chain in enumerate(progress):
-            if report is not None and chain.started:
-                stage = f"chain {number + 1} of {chains}, {'warm-up' if chain.tuning else 'sampling'}"
-                after = f", {chain.divergences} divergences" if chain.divergences else ""
-                report(stage + after, chain.finished_draws, chain.total_draws)
+        def follow(progress: Any) -> None:
+            for chain in progress:
+                if report is not None and chain.started:
+                    stage = "warm-up" if chain.tuning else "sampling"
+                    report(ChainReport(number, chain.finished_draws, chain.total_draws, stage, chain.divergences))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Numba on operations that it leaves to Python
+        program = dataclasses.replace(compiled.program, initial_point_func=lambda _: points[number])
         course: Any = nutpie.sample(
-            dataclasses.replace(compiled.program, initial_point_func=begin), draws=draws, tune=tune, chains=chains,
-            cores=max(min(chains, os.cpu_count() or 1), 1), seed=seed, target_accept=target_accept, progress_bar=False,
-            progress_callback=follow, progress_rate=500, save_warmup=False, blocking=False,
+            program, draws=chain_draws[number], tune=tune, chains=1, cores=1, seed=int(seeds[number]),
+            target_accept=target_accept, progress_bar=False, progress_callback=follow, progress_rate=500,
+            save_warmup=False, blocking=False,
         )  # fmt: skip
+        running.append(course)
+        tree = course.wait()
+        values = {str(name): np.asarray(tree.posterior[name])[0] for name in tree.posterior.data_vars}
+        stats = {
+            ours: np.asarray(tree.sample_stats[theirs])[0]
+            for theirs, ours in _STATISTICS.items()
+            if theirs in tree.sample_stats
+        }
+        return values, stats
+
+    workers = max(min(len(starts), os.cpu_count() or 1), 1)
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        warnings.simplefilter("ignore")  # of Numba on operations that it leaves to Python
+        futures = [pool.submit(run, number) for number in range(len(starts))]
         try:
-            tree = course.wait()
-        except KeyboardInterrupt:
-            course.cancel()  # nutpie's own way would be to hand over the draws so far, as if they were all
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:  # Ctrl-C, or one chain failed
+            stop.set()
+            for course in running:
+                course.cancel()  # nutpie's own way would be to hand over the draws so far, as if they were all
+            pool.shutdown(cancel_futures=True)
             raise
-    values = {str(name): np.asarray(tree.posterior[name]) for name in tree.posterior.data_vars}
-    known = {"diverging": "diverging", "energy": "energy", "logp": "lp", "n_steps": "n_steps", "depth": "tree_depth",
-             "mean_tree_accept": "acceptance_rate", "step_size": "step_size"}  # fmt: skip
-    stats = {ours: np.asarray(tree.sample_stats[name]) for name, ours in known.items() if name in tree.sample_stats}
-    return _by_chain(values, chains), _by_chain(stats, chains)
-
-
-def _by_chain(arrays: Mapping[str, np.ndarray], chains: int) -> list[dict[str, np.ndarray]]:
-    return [{name: value[i] for name, value in arrays.items()} for i in range(chains)]
+        answers = [future.result() for future in futures]
+    method = f"{len(starts)} chains of nutpie on {workers} threads"
+    return [values for values, _ in answers], [stats for _, stats in answers], method
 
 
 def _unconstrained(native: Any, starts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:

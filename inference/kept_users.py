@@ -10,6 +10,7 @@ import numpy as np
 from ..comparisons.cells import Counts
 from .compiled import Statement
 from .tally import Tally
+from .thinning import evenly
 from .users_given import Drawn, users_given
 
 __all__ = ["MOST_NUMBERS", "users_node", "users_of"]
@@ -48,12 +49,12 @@ def users_of(
     """
     n_users, n_chains = len(counts.users), len(chains)
     everything = keep == "draws" or n_chains * draws * n_users <= MOST_NUMBERS
-    chosen = _evenly(draws, draws if everything else _summary_draws(n_users) // n_chains)
+    chosen = evenly(draws, draws if everything else _summary_draws(n_users) // n_chains)
     size = n_chains * len(chosen)
     flat = {name: np.asarray(v)[:, chosen].reshape(size, *np.shape(v)[2:]) for name, v in values.items()}
     if keep == "none" or (keep == "draws" and statement.form == "explicit"):
         # Each chain the same draws, as many as are kept.
-        few = _evenly(len(chosen), max(MOST_NUMBERS // (n_chains * n_users), 1))
+        few = evenly(len(chosen), max(MOST_NUMBERS // (n_chains * n_users), 1))
         flat = {k: v.reshape(n_chains, len(chosen), *v.shape[1:])[:, few] for k, v in flat.items()}
         flat = {k: v.reshape(n_chains * len(few), *v.shape[2:]) for k, v in flat.items()}
         likelihood = _log_likelihood(marginal, flat, n_chains * len(few), say)
@@ -73,11 +74,6 @@ def _summary_draws(n_users: int) -> int:
     return max(_SUMMARY_DRAWS, _SUMMARY_NUMBERS // max(n_users, 1))
 
 
-def _evenly(size: int, n: int) -> np.ndarray:
-    """At most n of the numbers 0 .. size - 1, evenly."""
-    return np.unique(np.linspace(0, size - 1, max(min(n, size), 1)).astype(int))
-
-
 class _Kept:
     """Gathers users draw by draw, in as little memory as what is kept of them takes."""
 
@@ -85,12 +81,12 @@ class _Kept:
         self.n_chains, self.seed, self.size, self.n_users = n_chains, seed, size, n_users
         self.mean, self.square = np.zeros(n_users), np.zeros(n_users)
         per_chain = size // n_chains
-        few = _evenly(per_chain, max(MOST_NUMBERS // (n_chains * n_users), 1))
+        few = evenly(per_chain, max(MOST_NUMBERS // (n_chains * n_users), 1))
         self.with_likelihood = _numbered(np.add.outer(np.arange(n_chains) * per_chain, few).ravel(), size)
         self.likelihood = np.empty((n_chains * len(few), n_users))
         self.attentiveness = np.empty((size, n_users)) if keep == "draws" else None
         # Of a summary's quantiles: some draws, at levels that cover each user's distribution evenly.
-        wanted = _evenly(size, _summary_draws(n_users))
+        wanted = evenly(size, _summary_draws(n_users))
         self.place = _numbered(wanted, size)
         self.drawn = np.empty((len(wanted), n_users), dtype=np.float32) if keep == "summary" else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
@@ -21,8 +21,9 @@ from .arrays import float64
 from .choice import MOST_EXPLICIT, choose
 from .compiled import Form, Settled, Statement, check_priors, settle, values_at
 from .fitting import fit_em
+from .progress import ChainReport
 from .results import Fit
-from .starts import NEAR, Plan, UsersAsFitted, plan_starts
+from .starts import NEAR, Plan, plan_starts, user_starts, user_variance
 from .trees import assemble
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def sample(
         )
     check_priors(settled.table, {"numpyro": "NumPyro", "pymc": "PyMC"}[backend])
     if latent == "explicit":
-        _check_size(settled, chains * draws)
+        _check_size(settled, chains * (draws + tune))
     if fit is not None:
         _check_fit(fit, settled.model, log)
     elif init == "modes":
@@ -130,26 +131,18 @@ def sample(
     rng = np.random.default_rng([seed, 1])
     plan = plan_starts(settled.table, fit if init == "modes" else None, chains, rng)
     marginal = settled.statement("marginal", [values_at(settled.table, z) for z in plan.tried])
-    choice = choose(marginal, chains * draws)
+    choice = choose(marginal, chains * (draws + tune))
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)
     # Chains are the parallelism; threads of BLAS inside them wait for each other (a small eigenproblem took 16 ms, not
     # 0.3, on two busy cores).
     with threadpool_limits(1):
         run = _run(
-            backend,
-            statement,
-            plan,
-            fit if init == "modes" else None,
-            chains,
-            draws,
-            tune,
-            seed,
-            target_accept,
-            rng,
-            say,
-        )
-    why = choice.reason if latent == "auto" else f"{statement.form} form, as asked for"
+            backend, statement, settled.counts, plan, fit if init == "modes" else None, draws, tune, seed,
+            target_accept, say,
+        )  # fmt: skip
+    asked = latent != "auto" and not settled.finite
+    why = f"{statement.form} form, as asked for" if asked else choice.reason
     tree = assemble(
         run, statement, marginal, settled.counts, log, fit, why, backend=backend, draws=draws, tune=tune, seed=seed,
         keep_users=keep_users, predictive=predictive, init=init, near=NEAR, target_accept=target_accept, say=say,
@@ -159,49 +152,41 @@ def sample(
 
 
 def _run(
-    backend: str, statement: Statement, plan: Plan, fit: Fit | None, chains: int, draws: int, tune: int, seed: int,
-    target_accept: float, rng: np.random.Generator, say: Progress,
+    backend: str, statement: Statement, counts: Counts, plan: Plan, fit: Fit | None, draws: int, tune: int, seed: int,
+    target_accept: float, say: Progress,
 ) -> Run:  # fmt: skip
     clock = time.perf_counter()
     starts = [*plan.main, *plan.scouts]
-    users = UsersAsFitted(statement, fit)
-    values = [{**point, **users.start(point, rng)} for point in (values_at(statement.table, z) for z, _ in starts)]
+    points = [values_at(statement.table, z) for z, _ in starts]
+    stacked = {name: np.stack([point[name] for point in points]) for name in points[0]}
+    users = user_starts(statement, counts, stacked, seed, fitted=fit is not None)
+    values = [{**point, **latent} for point, latent in zip(points, users, strict=True)]
     names = [name for _, name in starts]
+    lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
+
+    def report(r: ChainReport) -> None:
+        after = f", {r.divergences} divergences" if r.divergences else ""
+        say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{after}", r.done, r.total)
+
+    say("compiling", 0, 0)
     if backend == "numpyro":
         with warnings.catch_warnings():
             # NumPyro's progress bar looks for a notebook's widgets, which are not used here.
             warnings.filterwarnings("ignore", message="IProgress not found")
             from .in_numpyro import run_numpyro
 
-        def report(r: Any) -> None:
-            after = f", {r.divergences} divergences" if r.divergences else ""
-            say(f"chain {r.chain + 1} of {len(starts)}, {r.stage}{after}", r.done, r.total)
-
-        say("compiling", 0, 0)
-        lengths = [draws] * len(plan.main) + [_SCOUT_DRAWS] * len(plan.scouts)
         by_chain, stats, method, compiling = run_numpyro(
-            statement, values, [values_at(statement.table, z) for z in plan.cloud], users.variance(),
+            statement, values, [values_at(statement.table, z) for z in plan.cloud], user_variance(statement, fit),
             chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept, report=report,
         )  # fmt: skip
-        return Run(by_chain, stats, method, names, len(plan.main), _seconds(clock, compiling))
-    from .in_pymc import compile_pymc, run_pymc
+    else:
+        from .in_pymc import compile_pymc, run_pymc
 
-    say("compiling", 0, 0)
-    compiled = compile_pymc(statement)
-    compiling = time.perf_counter() - clock
-    # Chains that start in one mode run together, so that every near mode has its share of them.
-    groups = [[i for i in range(len(names)) if names[i] == name] for name in dict.fromkeys(names)]
-    by_chain, stats = [{}] * len(names), [{}] * len(names)
-    for number, group in enumerate(groups):
-        main = group[0] < len(plan.main)
-        answer = run_pymc(
-            compiled, [values[i] for i in group], draws=draws if main else _SCOUT_DRAWS, tune=tune, seed=seed + number,
-            target_accept=target_accept, report=say,
-        )  # fmt: skip
-        for i, chain, stat in zip(group, *answer, strict=True):
-            by_chain[i], stats[i] = chain, stat
-    cores = max(min(len(plan.main), os.cpu_count() or 1), 1)
-    method = f"{len(names)} chains of nutpie on {cores} threads"
+        compiled = compile_pymc(statement)
+        compiling = time.perf_counter() - clock
+        by_chain, stats, method = run_pymc(
+            compiled, values, chain_draws=lengths, tune=tune, seed=seed, target_accept=target_accept, report=report
+        )
     return Run(by_chain, stats, method, names, len(plan.main), _seconds(clock, compiling))
 
 
@@ -231,14 +216,14 @@ def _check(
         raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
 
 
-def _check_size(settled: Settled, draws: int) -> None:
+def _check_size(settled: Settled, iterations: int) -> None:
     users = len(settled.counts.users)
-    size = draws * users
+    size = iterations * users
     if size > MOST_EXPLICIT and not settled.finite:
         raise EarnestError(
-            f"latent='explicit': {draws:,} draws of {users:,} users' attentiveness are {size:,} numbers held in memory "
-            f"({size * 24 / 2**30:.0f} GiB); at most {MOST_EXPLICIT:,}. Use latent='marginal' (keep_users='summary' "
-            "then needs no more than the summary), or fewer draws"
+            f"latent='explicit': {iterations:,} iterations of {users:,} users' attentiveness are {size:,} numbers in "
+            f"memory ({size * 24 / 2**30:.0f} GiB); at most {MOST_EXPLICIT:,}. Use latent='marginal' "
+            "(keep_users='summary' then needs no more than the summary), or fewer draws"
         )
 
 

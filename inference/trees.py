@@ -19,6 +19,7 @@ from .integration import worst_error
 from .kept_users import MOST_NUMBERS, users_node, users_of
 from .results import Fit
 from .tally import Tally, tally
+from .thinning import evenly
 
 if TYPE_CHECKING:
     import xarray
@@ -176,7 +177,7 @@ def _some(values: Mapping[str, np.ndarray], n: int, chained: bool = True) -> lis
         return [{}]
     flat = {k: np.asarray(v).reshape(-1, *np.shape(v)[2:]) if chained else np.asarray(v) for k, v in values.items()}
     size = len(next(iter(flat.values())))
-    return [{k: v[i] for k, v in flat.items()} for i in np.unique(np.linspace(0, size - 1, n).astype(int))]
+    return [{k: v[i] for k, v in flat.items()} for i in evenly(size, n)]
 
 
 def _prior_groups(
