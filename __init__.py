@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Continuous,
         Davidson,
         Finite,
+        Gold,
         Groups,
         KnownAdvantage,
         PairAdvantage,
@@ -52,8 +53,8 @@ _HOME = {
     "comparisons.export": ("write_preferences",),
     "models": (
         "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "Continuous",
-        "Davidson", "Finite", "Groups", "KnownAdvantage", "PairAdvantage", "Parameter", "PositionBias", "Preference",
-        "RaoKupper", "Truth", "priors",
+        "Davidson", "Finite", "Gold", "Groups", "KnownAdvantage", "PairAdvantage", "Parameter", "PositionBias",
+        "Preference", "RaoKupper", "Truth", "priors",
     ),
     "inference": ("Fit", "Mode", "fit_em", "load"),
     "inference.sampling": ("sample",),
@@ -67,7 +68,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Agreement", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
-    "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Groups", "InputError",
+    "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Gold", "Groups", "InputError",
     "KnownAdvantage", "Mode", "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema",
     "ThresholdCurve", "Truth", "compare", "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons",
     "sample", "thresholds", "to_numpyro", "to_pymc", "write_preferences",

@@ -128,16 +128,22 @@ def _remembered_words(outcomes: Mapping[str, str] | str | None) -> dict[str, str
 
 
 def default_model(log: ComparisonLog) -> BehaviorModel:
-    """Beta attentiveness, Bradley-Terry preference, free casual outcome shares; ties where the log has them."""
-    from .models import BehaviorModel, Beta, BradleyTerry, Davidson, PositionBias
+    """Beta attentiveness, Bradley-Terry preference, free casual outcome shares.
+
+    Ties and gold answers where the log has them.
+    """
+    from .models import BehaviorModel, Beta, BradleyTerry, Davidson, Gold, PositionBias
 
     ties = log.outcome_counts()["tie"]
     preference = BradleyTerry(ties=Davidson()) if ties else BradleyTerry()
+    gold = Gold() if "gold" in log.columns else None
     why = f"ties by Davidson, since the log has {ties:,}" if ties else "no ties, since the log has none"
+    answers = ", gold answers from the log" if gold else ""
     click.echo(
-        f"model: Beta attentiveness, BradleyTerry preference ({why}), PositionBias casual (change it with --model)"
+        f"model: Beta attentiveness, BradleyTerry preference ({why}), PositionBias casual{answers} (change it with "
+        "--model)"
     )
-    return BehaviorModel(attentiveness=Beta(), preference=preference, casual=PositionBias())
+    return BehaviorModel(attentiveness=Beta(), preference=preference, casual=PositionBias(), gold=gold)
 
 
 def declared_model(path: str) -> BehaviorModel:

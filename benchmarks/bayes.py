@@ -154,11 +154,12 @@ def choice(quick, logs=CHOICE):
         fit = fitted(model, log)
         from earnest.inference.choice import choose
         from earnest.inference.compiled import settle, values_at
+        from earnest.inference.integration import SAMPLED
         from earnest.inference.starts import plan_starts
 
         settled = settle(model, log)  # as `sample` does
         tried = plan_starts(settled.table, fit, 4, np.random.default_rng([0, 1])).tried
-        answer = choose(settled.statement("marginal", [values_at(settled.table, z) for z in tried]))
+        answer = choose(settled.statement("marginal", [values_at(settled.table, z) for z in tried], SAMPLED))
         chosen = answer.form
         pair = {}
         for latent in ("marginal", "explicit"):

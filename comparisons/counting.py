@@ -29,7 +29,8 @@ def count_cells(
     Args:
         log: The votes.
         ties: Whether the behavioural model knows ties.
-        context: Further columns that tell cells apart: "category", or covariates (any numeric column).
+        context: Further columns that tell cells apart: "category", "gold" (0, or 1 + the right outcome; 0 throughout
+            where the log has no such column), or covariates (any numeric column).
         symmetric: Nothing in the model looks at the order of the two models: turn every comparison so that the model
             with the lower index comes first, and its outcome with it.
         schema: That of an earlier log, for scoring: models and categories must then be known to it.
@@ -63,6 +64,10 @@ def count_cells(
 def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
     parts = []
     for name in context:
+        if name == "gold":
+            words = " ".join(f"WHEN {literal(word)} THEN {number + 1}" for number, word in enumerate(OUTCOMES))
+            parts.append(f"CASE {ident(name)} {words} ELSE 0 END" if name in log.columns else "0")
+            continue
         if name not in log.columns:
             option = f"; name its column with {name}=" if name == "category" else ""
             raise InputError(
@@ -87,6 +92,8 @@ def _check_ties(log: ComparisonLog, ties: bool) -> None:
 
 def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
     for i, name in enumerate(context):
+        if name == "gold":
+            continue
         wrong = f"c{i} IS NULL" if name == "category" else f"(c{i} IS NULL OR NOT isfinite(c{i}))"
         [n] = log.query(f"SELECT coalesce(sum(n), 0) AS n FROM {_COUNTED} WHERE {wrong}")["n"].to_pylist()
         if n:
@@ -145,12 +152,9 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
         "categories": _numbered(schema.categories),
     }
     extra = [f"c{i}" for i in range(len(context))]
-    coded = [
-        f"(SELECT number FROM categories WHERE name = {column})" if name == "category" else column
-        for name, column in zip(context, extra, strict=True)
-    ]
-    coded_sql = "".join(f", {value} AS {column}" for value, column in zip(coded, extra, strict=True))
     turned = "ma.number > mb.number" if symmetric else "false"
+    coded = [_coded(name, column, turned) for name, column in zip(context, extra, strict=True)]
+    coded_sql = "".join(f", {value} AS {column}" for value, column in zip(coded, extra, strict=True))
     log.execute(
         f"""CREATE OR REPLACE TEMP TABLE {_COUNTED}_coded AS
         SELECT counted.name AS name, sum(n) AS n{coded_sql},
@@ -165,6 +169,15 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
         return _collect(log, schema, context, extra)
     finally:
         log.execute(f"DROP TABLE {_COUNTED}_coded")
+
+
+def _coded(name: str, column: str, turned: str) -> str:
+    """A context column as a number, turned where the comparison is."""
+    if name == "category":
+        return f"(SELECT number FROM categories WHERE name = {column})"
+    return (
+        f"CASE WHEN {turned} AND {column} IN (1, 2) THEN 3 - {column} ELSE {column} END" if name == "gold" else column
+    )
 
 
 def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra: list[str]) -> Counts:
@@ -186,7 +199,7 @@ def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra
             model_b=_integers(cells, "b"),
             outcome=_integers(cells, "w"),
             context={
-                name: _integers(cells, column) if name == "category" else _floats(cells, column)
+                name: _integers(cells, column) if name in ("category", "gold") else _floats(cells, column)
                 for name, column in columns.items()
             },
         ),

@@ -261,7 +261,7 @@ def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.T
     if fit is None:
         return "", {}
     frame = fit.label_table(log)
-    keys = ["user", "model_a", "model_b", "winner", *fit.context]
+    keys = ["user", "model_a", "model_b", "winner", *(key for key in fit.context if key in log.columns)]
     finite = np.isfinite(frame[list(_LABELS)].to_numpy(dtype=np.float64)).all(axis=1)
     finite |= (frame["winner"] == "tie").to_numpy()  # a tie has no flip rate, and is not exported
     if not finite.all():
@@ -275,8 +275,9 @@ def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.T
     matches = []
     for key in keys:
         column = f"log.{ident(key)}"
-        number = key in fit.context and key != "category"
-        matches.append(f"labels.{ident(key)} = {f'TRY_CAST({column} AS DOUBLE)' if number else column}")
+        number = key in fit.context and key not in ("category", "gold")
+        same = "IS NOT DISTINCT FROM" if key == "gold" else "="  # most comparisons have no known answer
+        matches.append(f"labels.{ident(key)} {same} {f'TRY_CAST({column} AS DOUBLE)' if number else column}")
     join = f"LEFT JOIN earnest_labels labels ON {' AND '.join(matches)}"
     lost = log.query(
         f'SELECT min("row") AS r, count(*) AS n FROM log {join} WHERE labels."user" IS NULL', earnest_labels=table

@@ -16,7 +16,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from ..models.namespace import NUMPY, Namespace
 from ..models.parameters import Parameter, ParameterTable, Values
-from .integration import Piece, choose_pieces, log_marginal
+from .integration import EXACT, Piece, choose_pieces, log_marginal
 from .tally import Entries, Tally, tally
 
 __all__ = [
@@ -73,6 +73,13 @@ class Statement:
         """P and C of every cell, (cell,) each."""
         log_p, log_c = self.model.log_prob(xp, values, self.tally.cells)
         return xp.exp(log_p), xp.exp(log_c)
+
+    def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
+        """Attentiveness of every user and its complement at latents of the explicit form, (user,) each."""
+        log_a, log_rest = self.model.attentiveness.attention(xp, values, latent)
+        a, rest = xp.exp(log_a), xp.exp(log_rest)
+        sure = self.model.attends(self.tally.users)
+        return (xp.where(sure, 1.0, a), xp.where(sure, 0.0, rest)) if sure.any() else (a, rest)
 
     def rules(self, xp: Namespace, values: Values) -> list[tuple[Any, Any, Any]]:
         """log w, a, 1 - a of every piece's nodes."""
@@ -138,12 +145,13 @@ class Settled:
         """Whether users' latents are finite, and so summed out in either form."""
         return isinstance(self.model.attentiveness.latents(self.table.schema), Finite)
 
-    def statement(self, form: Form, points: Sequence[Values] | None = None) -> Statement:
+    def statement(self, form: Form, points: Sequence[Values] | None = None, tolerance: float = EXACT) -> Statement:
         """The model in a form.
 
         Args:
             form: marginal or explicit.
             points: parameter values at which rules of integration are tried (default: draws from the prior).
+            tolerance: of the rules; see `choose_pieces`.
         """
         if self.finite:
             form = "marginal"
@@ -151,7 +159,7 @@ class Settled:
         if form == "explicit":
             return Statement(self.model, self.table, votes, form, ())
         tried = list(points) if points is not None else prior_points(self.table)
-        return Statement(self.model, self.table, votes, form, choose_pieces(self.model, votes, tried))
+        return Statement(self.model, self.table, votes, form, choose_pieces(self.model, votes, tried, tolerance))
 
 
 def settle(model: BehaviorModel, log: ComparisonLog) -> Settled:

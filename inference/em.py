@@ -48,10 +48,11 @@ def em_step(
     values = table.unpack(JNP, free)
     expected = expectation(model, values, problem, nodes)
     objective = expected.log_likelihood + (table.log_prior(JNP, values) if prior else 0.0)
-    image = maximize_outcomes(model.preference, table, free, problem, expected.attended, prior, metric)
-    image = maximize_outcomes(model.casual, table, image, problem, expected.casual, prior, metric)
+    attended, casual = model.component_weights(JNP, problem.cells, expected.attended, expected.casual)
+    image = maximize_outcomes(model.preference, table, free, problem, attended, prior, metric)
+    image = maximize_outcomes(model.casual, table, image, problem, casual, prior, metric)
     image = maximize_population(model, table, image, problem, nodes, expected, prior)
-    return objective, image, (expected.attended, expected.casual)
+    return objective, image, (attended, casual)
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))

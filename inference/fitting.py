@@ -13,6 +13,7 @@ from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
+from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
 from .arrays import float64
 from .ascent import Ascent
@@ -181,7 +182,7 @@ def fit_counts(
         modes=modes,
         level=settings.level,
         columns=dict(log.mapping),
-        notes=(*log.notes, *notes),
+        notes=(*log.notes, *gold_notes(model.gold, log, counts.users), *notes),
         fingerprint=log.fingerprint(),
         user_prior=settings.user_prior,
         seed=settings.seed,

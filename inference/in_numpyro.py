@@ -74,9 +74,9 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
             return
         with numpyro.plate("user", len(tally)):
             logit = numpyro.sample(LATENT, Logits(statement.model.attentiveness, values))
-            log_a, log_rest = statement.model.attentiveness.attention(JNP, values, logit)
-            numpyro.deterministic("attentiveness", jnp.exp(log_a))
-            numpyro.sample(VOTES, ConditionalVotes(statement, p, c, jnp.exp(log_a), jnp.exp(log_rest)), obs=votes)
+            a, rest = statement.attention(JNP, values, logit)
+            numpyro.deterministic("attentiveness", a)
+            numpyro.sample(VOTES, ConditionalVotes(statement, p, c, a, rest), obs=votes)
 
     return earnest_model
 

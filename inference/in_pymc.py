@@ -245,8 +245,8 @@ def _attention(statement: Statement, values: dict[str, Any]) -> tuple[Any, Any]:
         dims="user",
         class_name="Population",
     )
-    log_a, log_rest = component.attention(PT, values, logit)
-    return pm.Deterministic("attentiveness", pt.exp(log_a), dims="user"), pt.exp(log_rest)
+    a, rest = statement.attention(PT, values, logit)
+    return pm.Deterministic("attentiveness", a, dims="user"), rest
 
 
 def _once(*inputs: Any) -> list[Any]:

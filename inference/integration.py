@@ -25,8 +25,10 @@ from .tally import Entries, Tally
 __all__ = ["Gauss", "Grid", "Levels", "Piece", "Rule", "choose_pieces", "log_marginal", "worst_error"]
 
 _TINY = 1e-300
-TOLERANCE = 1e-10
-"""Largest error of a user's log-likelihood at the points where a rule was tried, nats, and a tenth of it a vote."""
+EXACT, SAMPLED = 1e-10, 1e-6
+"""Largest error of a user's log-likelihood at the points where a rule was tried, nats, and a tenth of it a vote: of a
+model handed out, which is to say what EM says to rounding; and of chains, whose draws could not tell (a millionth of a
+nat a user, where a standard error of Monte Carlo is a hundredth of one and more), and which pay for every node."""
 _SIZE_CLASSES = (64, 1024)
 _GAUSS_SIZES = (8, 12, 16, 24, 32, 48, 64)
 _MOST_GAUSS = 64  # beyond, finding the nodes anew at each step costs more than a grid
@@ -138,26 +140,27 @@ def _of_units(entries: Entries, units: np.ndarray, n_units: int) -> tuple[np.nda
     return number[entries.unit[inside]], entries.cell[inside], entries.count[inside]
 
 
-def choose_pieces(model: BehaviorModel, tally: Tally, points: Sequence[Values]) -> tuple[Piece, ...]:
+def choose_pieces(
+    model: BehaviorModel, tally: Tally, points: Sequence[Values], tolerance: float = EXACT
+) -> tuple[Piece, ...]:
     """A rule for every class of users by number of votes.
 
     Args:
         model: the declaration (settled).
         tally: the votes.
         points: parameter values at which rules are tried; they should spread over the posterior.
+        tolerance: `EXACT` or `SAMPLED`.
     """
     kind = model.attentiveness.latents(tally.schema)
     if isinstance(kind, Finite):
         return (Piece(np.arange(len(tally)), Levels(kind.size)),)
     n = tally.comparisons
     groups = np.searchsorted(_SIZE_CLASSES, n, side="left")
-    return tuple(
-        Piece(units, _rule(model, tally, units, points)) for units in (np.flatnonzero(groups == g) for g in range(3))
-        if len(units)
-    )  # fmt: skip
+    of_group = (np.flatnonzero(groups == g) for g in range(3))
+    return tuple(Piece(units, _rule(model, tally, units, points, tolerance)) for units in of_group if len(units))
 
 
-def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequence[Values]) -> Rule:
+def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequence[Values], tolerance: float) -> Rule:
     exact = int(tally.comparisons[units].max()) // 2 + 1
     heaviest = units[np.argsort(-tally.comparisons[units], kind="stable")[:_TRIED]]
     sample = np.unique(np.concatenate([heaviest, units[:: max(len(units) // _TRIED, 1)]]))
@@ -166,19 +169,20 @@ def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequenc
             return Gauss(exact)
         sizes = [size for size in _GAUSS_SIZES if size < exact]
         closing = [exact] if exact <= _MOST_GAUSS else []
-        found = _first_settled(model, tally, sample, [Gauss(size) for size in sizes + closing], points)
+        found = _first_settled(model, tally, sample, [Gauss(size) for size in sizes + closing], points, tolerance)
         if found is not None or closing:
             return found or Gauss(exact)
     low, high = _reach(model, points)
     grids = [Grid(size, low, high) for size in _GRID_SIZES]
-    return _first_settled(model, tally, sample, grids, points) or grids[-1]
+    return _first_settled(model, tally, sample, grids, points, tolerance) or grids[-1]
 
 
 def _first_settled(
-    model: BehaviorModel, tally: Tally, units: np.ndarray, rules: Sequence[Rule], points: Sequence[Values]
-) -> Rule | None:
+    model: BehaviorModel, tally: Tally, units: np.ndarray, rules: Sequence[Rule], points: Sequence[Values],
+    tolerance: float,
+) -> Rule | None:  # fmt: skip
     """The first rule that says the same as the next one for these units at every point."""
-    allowed = TOLERANCE * (1 + tally.comparisons[units] / 10)
+    allowed = tolerance * (1 + tally.comparisons[units] / 10)
     before = None
     for rule, earlier in zip(rules, (None, *rules), strict=False):
         answer = np.array([_try(model, tally, units, rule, values) for values in points])

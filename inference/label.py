@@ -100,8 +100,10 @@ def _label_step(
     if prior:
         own = (*model.preference.parameters(table.schema), *model.casual.parameters(table.schema))
         objective += sum(parameter.prior.log_prob(JNP, values[parameter.name]) for parameter in own)
+    casual = jnp.maximum(problem.counted - attended, 0.0)
+    attended, casual = model.component_weights(JNP, problem.cells, attended, casual)
     image = maximize_outcomes(model.preference, table, free, problem, attended, prior)
-    image = maximize_outcomes(model.casual, table, image, problem, jnp.maximum(problem.counted - attended, 0.0), prior)
+    image = maximize_outcomes(model.casual, table, image, problem, casual, prior)
     return objective, image, updated
 
 

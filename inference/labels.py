@@ -23,6 +23,7 @@ from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
+from ..models.gold import GOLD
 from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
 from .bracket import sparse_bracket
@@ -67,7 +68,7 @@ def label_table(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
 def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
     """See `Fit.responsibilities`."""
     table = label_table(fit, log)
-    keys = ["user", "model_a", "model_b", "winner", *fit.context]
+    keys = ["user", "model_a", "model_b", "winner", *(key for key in fit.context if key in log.columns)]
     on = " AND ".join(f"log.{ident(key)} IS NOT DISTINCT FROM labels.{ident(key)}" for key in keys)
     rows = log.query(f"SELECT labels.responsibility FROM log JOIN labels ON {on} ORDER BY log.row", labels=table)
     out = np.asarray(rows["responsibility"].to_numpy(), dtype=float)
@@ -126,7 +127,8 @@ def label_entries(fit: Fit, counts: Counts, schema: Schema) -> dict[str, np.ndar
     source = (
         patterns.indptr[:-1][patterns.pattern_of_user[counts.user]] + np.arange(len(counts.user)) - start[counts.user]
     )
-    return {name: values[source] for name, values in zip(_QUANTITIES, by_pattern, strict=True)}
+    sure = fit.model.attends(counts.users)[counts.user]
+    return {name: np.where(sure, 1.0, values[source]) for name, values in zip(_QUANTITIES, by_pattern, strict=True)}
 
 
 @partial(jax.jit, static_argnames=("model",))
@@ -212,11 +214,15 @@ def _named(
     if fit.model.directed:
         return frame
     swapped = frame.rename(columns={"model_a": "model_b", "model_b": "model_a"})[frame.columns]
-    swapped["winner"] = np.array(["model_b", "model_a", "tie"])[outcome]
+    turned = {"model_a": "model_b", "model_b": "model_a"}
+    for column in {"winner", GOLD} & set(frame):
+        swapped[column] = frame[column].map(lambda side: turned.get(side, side))
     return pd.concat([frame, swapped], ignore_index=True)
 
 
 def _context_values(schema: Schema, name: str, values: np.ndarray) -> np.ndarray:
+    if name == GOLD:
+        return np.asarray(np.array([None, *OUTCOMES], dtype=object)[values])
     return np.array(schema.categories, dtype=object)[values].astype(str) if name == "category" else values
 
 

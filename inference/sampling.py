@@ -21,6 +21,7 @@ from .arrays import float64
 from .choice import MOST_EXPLICIT, choose
 from .compiled import Form, Settled, Statement, check_priors, settle, values_at
 from .fitting import fit_em
+from .integration import SAMPLED
 from .progress import ChainReport
 from .results import Fit
 from .starts import NEAR, Plan, plan_starts, user_starts, user_variance
@@ -130,7 +131,7 @@ def sample(
         fit = fit_em(model, log, progress=lambda stage, iteration, _: say(f"EM, {stage}", iteration, 0))
     rng = np.random.default_rng([seed, 1])
     plan = plan_starts(settled.table, fit if init == "modes" else None, chains, rng)
-    marginal = settled.statement("marginal", [values_at(settled.table, z) for z in plan.tried])
+    marginal = settled.statement("marginal", [values_at(settled.table, z) for z in plan.tried], SAMPLED)
     choice = choose(marginal, chains * (draws + tune))
     form = choice.form if latent == "auto" else cast(Form, latent)
     statement = marginal if form == "marginal" else settled.statement(form)

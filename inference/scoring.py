@@ -35,6 +35,9 @@ def count_for(fit: Fit, log: ComparisonLog) -> tuple[Counts, bool]:
 def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, interval: np.ndarray) -> pd.DataFrame:
     """The data frame of users, from per-user arrays; `interval` is (user, 2)."""
     comparisons = np.rint(counts.n_comparisons()).astype(np.int64)
+    known = fit.model.attends(counts.users)
+    mean, sd = np.where(known, 1.0, mean), np.where(known, 0.0, sd)
+    interval = np.where(known[:, None], 1.0, interval)
     return pd.DataFrame(
         {
             "user": np.asarray(counts.users, dtype=object).astype(str),

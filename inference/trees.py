@@ -13,6 +13,7 @@ from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..models.component import Attentiveness
+from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
 from .compiled import Statement
 from .integration import worst_error
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assemble"]
 
+_WORTH_SAYING = 1e-3  # nats a user that integration may be off by, before it is said
 _MOST_VOTES = 20_000_000  # counts in each group of replicates
 _PRIOR_DRAWS = 500
 
@@ -141,7 +143,7 @@ def assemble(
             "scouts": json.dumps(_scouts(run, levels, best, near)),
             "chains_left_out": len(left_out),
             "divergences_left_out": int(sum(run.stats[i]["diverging"].sum() for i in left_out)),
-            "notes": "\n".join([*(log.notes if fit is None else fit.notes), *notes]),
+            "notes": "\n".join([*(_log_notes(marginal, log) if fit is None else fit.notes), *notes]),
             "versions": json.dumps(_versions()),
         }
     )
@@ -229,13 +231,17 @@ def _notes(
                 f"the scout from {run.starts[i]} found a mode {heights[i] - best:.1f} nats above the chains': sample "
                 "again with init='prior' and more warm-up"
             )
-    if error > 1e-6:
+    if error > _WORTH_SAYING:
         notes.append(
             f"integrating over users' latents is off by up to {error:.1e} nats a user; use latent='explicit' to check"
         )
     if replicates < predictive:
         notes.append(f"{replicates} replicates of the votes are kept instead of {predictive}: more would not fit")
     return notes
+
+
+def _log_notes(statement: Statement, log: ComparisonLog) -> list[str]:
+    return [*log.notes, *gold_notes(statement.model.gold, log, statement.tally.users)]
 
 
 def _modes(fit: Fit | None) -> list[dict[str, float]]:

@@ -73,6 +73,7 @@ def users_given(
     stacked = {name: np.asarray(value) for name, value in values.items()}
     size = _nodes_needed(model, work, stacked)
     slot = work.layout.slot[work.pattern_of_user]
+    sure = model.attends(counts.users)
     together = min(_TOGETHER, max(_TOGETHER_USERS // len(slot), 1))
 
     def piece(first: int) -> Drawn:
@@ -85,7 +86,9 @@ def users_given(
         with jax.enable_x64(True):
             drawn, mean, sd, log_lik = _users_at(model, part, work.problem, slot, u, size)
         n = last - first
-        return Drawn(first, *(np.asarray(a)[:n] for a in (drawn, mean, sd, log_lik)))
+        drawn, mean, sd, log_lik = (np.array(a[:n]) for a in (drawn, mean, sd, log_lik))
+        drawn[:, sure], mean[:, sure], sd[:, sure] = 1.0, 1.0, 0.0
+        return Drawn(first, drawn, mean, sd, log_lik)
 
     starts = range(0, n_draws, together)
     with ThreadPoolExecutor(max(min(os.cpu_count() or 1, len(starts)), 1)) as pool:

@@ -5,6 +5,7 @@ from .attentiveness import Beta, Groups
 from .behavior import BehaviorModel
 from .casual import CoinFlip, PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Continuous, Finite, Preference
+from .gold import Gold
 from .parameters import Parameter, ParameterTable
 from .preference import BradleyTerry, KnownAdvantage, PairAdvantage
 from .simulate import Truth
@@ -22,6 +23,7 @@ __all__ = [
     "Continuous",
     "Davidson",
     "Finite",
+    "Gold",
     "Groups",
     "KnownAdvantage",
     "PairAdvantage",

@@ -16,7 +16,8 @@ from .component import Attentiveness, Casual, Component, Preference
 from .priors import Prior
 from .ties import TieRule
 
-__all__ = ["FORMAT", "component_from_table", "component_to_table", "dump", "parse"]
+__all__ = ["FORMAT", "component_from_table", "component_to_table", "dump", "parse", "settings_from_table",
+           "settings_to_table"]  # fmt: skip
 
 FORMAT = 1
 
@@ -50,9 +51,24 @@ def component_from_table(table: Any, where: str) -> Component:
             + (f"; did you mean {near[0]!r}?" if near else "")
             + " A component of your own must be defined (its module imported) before its declaration is read."
         )
-    cls = usable[name]
-    known = {field.name: field for field in fields(cls)}
-    settings = {key: value for key, value in table.items() if key != "component"}
+    return settings_from_table(usable[name], {k: v for k, v in table.items() if k != "component"}, where)
+
+
+def settings_to_table(settings: Any) -> dict[str, Any]:
+    """A dataclass's fields as a TOML table."""
+    return {field.name: _encode(getattr(settings, field.name)) for field in fields(settings)}
+
+
+def settings_from_table[T](cls: type[T], settings: Any, where: str) -> T:
+    """A dataclass from a TOML table of its settings.
+
+    Raises:
+        EarnestError: a setting is unknown, missing or not acceptable; the message says where.
+    """
+    if not isinstance(settings, Mapping):
+        raise EarnestError(f"[{where}]: expected a table of settings")
+    name = cls.__name__
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]  # a dataclass
     for key in settings:
         if key not in known:
             near = get_close_matches(key, known, 1)

@@ -19,6 +19,7 @@ from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
 from .component import CellView
+from .gold import GOLD
 
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
@@ -54,7 +55,7 @@ def simulate(
     parameters: Mapping[str, Any] | None = None,
     texts: bool = False,
 ) -> Truth:
-    """Simulate a log.
+    """Simulate a log. Gold users attend to every comparison; gold answers are not simulated.
 
     Args:
         model: the declaration.
@@ -74,9 +75,10 @@ def simulate(
         >>> len(truth.log)
         15
     """
-    if model.context:
+    unknown = [name for name in model.context if name != GOLD]
+    if unknown:
         raise EarnestError(
-            f"the model looks at the columns {', '.join(model.context)}, which the simulator does not know how to draw"
+            f"the model looks at the columns {', '.join(unknown)}, which the simulator does not know how to draw"
         )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise EarnestError(f"seed={seed!r}: expected a whole number, 0 or more")
@@ -86,6 +88,7 @@ def simulate(
     per_user = _per_user(users, comparisons_per_user)
     names = np.array([f"user_{i + 1:0{len(str(users))}d}" for i in range(users)])
     eta = np.asarray(model.attentiveness.sample(rng, values, users), dtype=float)
+    eta = np.where(model.attends(names), 1.0, eta)
 
     owner = np.repeat(np.arange(users), per_user)
     first = rng.integers(schema.n_models, size=len(owner))
