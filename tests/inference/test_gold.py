@@ -77,7 +77,8 @@ def test_em_finds_the_best(frame):
     fit = er.fit_em(MODEL, log_of(frame), objective="ml")
 
     def lost(z):
-        return -exact(frame, np.exp(z[0]), np.exp(z[1]), 1 / (1 + np.exp(-z[2])))
+        alpha, beta = np.exp(np.clip(z[:2], -5, 5))  # SciPy's rule overflows far out
+        return -exact(frame, alpha, beta, 1 / (1 + np.exp(-z[2])))
 
     start = [0.1, 0.1, 1.0]
     best = optimize.minimize(lost, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10})
