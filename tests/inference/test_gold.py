@@ -14,15 +14,16 @@ GOLD = er.Gold(users=("gus",), error=ERROR)
 MODEL = er.BehaviorModel(preference=er.PairAdvantage(), casual=er.CoinFlip(), gold=GOLD)
 
 
-def made(seed=0, users=12, votes=8, sides=True):
+def made(seed=0, users=25, votes=10, sides=True):
     """Votes on one pair, some with a known answer, of ordinary users and of the gold user gus."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(users):
+        eta = 1.0 if i == 0 else rng.random()
         for _ in range(votes):
             first, second = rng.permutation(["a", "b"]) if sides else ("a", "b")
             gold = rng.choice([None, "model_a", "model_b"], p=[0.6, 0.2, 0.2])
-            attends = i == 0 or rng.random() < 0.5
+            attends = rng.random() < eta
             better = "model_a" if first == "a" else "model_b"
             right = gold or (better if rng.random() < 0.8 else {"model_a": "model_b"}.get(better, "model_a"))
             winner = right if attends else rng.choice(["model_a", "model_b"])
