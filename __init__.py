@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .comparisons.filtering import filter_log
     from .diagnostics import plots
     from .diagnostics.agreement import Agreement, compare
+    from .diagnostics.identifiability import Identifiability, identifiability
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
     from .inference.in_numpyro import to_numpyro
@@ -61,6 +62,7 @@ _HOME = {
     "inference.in_numpyro": ("to_numpyro",),
     "inference.in_pymc": ("to_pymc",),
     "diagnostics.agreement": ("Agreement", "compare"),
+    "diagnostics.identifiability": ("Identifiability", "identifiability"),
     "diagnostics.thresholds": ("ThresholdCurve", "thresholds"),
     "diagnostics": ("plots",),
 }  # fmt: skip
@@ -68,10 +70,10 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Agreement", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
-    "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Gold", "Groups", "InputError",
-    "KnownAdvantage", "Mode", "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "Schema",
-    "ThresholdCurve", "Truth", "compare", "filter_log", "fit_em", "load", "plots", "priors", "read_comparisons",
-    "sample", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
+    "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Gold", "Groups", "Identifiability",
+    "InputError", "KnownAdvantage", "Mode", "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper",
+    "Schema", "ThresholdCurve", "Truth", "compare", "filter_log", "fit_em", "identifiability", "load", "plots",
+    "priors", "read_comparisons", "sample", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

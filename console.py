@@ -226,7 +226,7 @@ def _thirty(rows: list[list[str]], by: pd.Series, which: str) -> list[list[str]]
     if len(rows) <= 30:
         return rows
     click.echo(f"(the 30 of {len(rows)} parameters {which})")
-    return [rows[k] for k in sorted(by.to_numpy().argsort()[:30])]
+    return [rows[k] for k in sorted(by.fillna(float("-inf")).to_numpy().argsort()[:30])]  # unknown ones first
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

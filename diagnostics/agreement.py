@@ -34,6 +34,7 @@ DECISIONS = 0.05
 """Share of the votes whose fate may differ at a threshold."""
 
 _ENOUGH, _RHAT = 100.0, 1.05  # fewer effective draws, or a larger R-hat: the posterior judges nothing
+_TOGETHER = 2000  # users whose draws are sorted together
 _THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 
@@ -94,7 +95,8 @@ def compare(fit: Fit, trace: Any) -> Agreement:
     unknown = parameters["coverage"].isna()
     holds = bool(len(narrow) == 0 and not unknown.any())
     said = [
-        _on_ranking(correlation, may_rank),
+        *_on_fit(fit),
+        _on_ranking(correlation, may_rank, len(users)),
         _on_level(users),
         _on_cuts(worst, may_cut),
         _on_intervals(narrow, unknown),
@@ -122,10 +124,7 @@ def _users(fit: Fit, trace: Any) -> pd.DataFrame:
     em = fit.attentiveness.rename(columns={"mean": "em", "lower": "em_lower", "upper": "em_upper"}).drop(columns="sd")
     if "attentiveness" in trace.posterior:
         drawn = trace.posterior["attentiveness"]
-        values = drawn.stack(sample=("chain", "draw")).transpose("user", "sample").to_numpy()
-        tail = (1 - LEVEL) / 2
-        lower, upper = np.quantile(values, [tail, 1 - tail], axis=1)
-        columns = {"mean": values.mean(1), "sd": values.std(1, ddof=1), "lower": lower, "upper": upper}
+        columns = _summary(drawn.transpose("chain", "draw", "user").to_numpy())
         names = drawn["user"].to_numpy()
     elif "users" in trace.children:
         summary = trace["users"]
@@ -145,6 +144,16 @@ def _users(fit: Fit, trace: Any) -> pd.DataFrame:
             f"trace: {len(em) - len(joined):,} of the fit's {len(em):,} users are missing from it; sample the same log"
         )
     return joined.assign(difference=joined["em"] - joined["mean"])
+
+
+def _summary(drawn: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean, sd and ends of the interval of every user, from (chain, draw, user); some users at a time."""
+    flat, tail = drawn.reshape(-1, drawn.shape[-1]), (1 - LEVEL) / 2
+    parts = []
+    for first in range(0, flat.shape[1], _TOGETHER):
+        some = np.ascontiguousarray(flat[:, first : first + _TOGETHER].T)
+        parts.append(np.stack([some.mean(1), some.std(1, ddof=1), *np.quantile(some, [tail, 1 - tail], axis=1)]))
+    return dict(zip(("mean", "sd", "lower", "upper"), np.concatenate(parts, axis=1), strict=True))
 
 
 def _parameters(fit: Fit, trace: Any) -> pd.DataFrame:
@@ -206,7 +215,18 @@ def _decisions(users: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _on_ranking(correlation: float, good: bool) -> str:
+def _on_fit(fit: Fit) -> list[str]:
+    """What sets the two apart from the start."""
+    if fit.method == "label":
+        return [
+            "This is label EM: its users' estimates are no posterior means, and its parameters have no intervals."
+        ]
+    return ["The fit leaves out the priors that the posterior has (objective 'ml')."] if fit.objective == "ml" else []
+
+
+def _on_ranking(correlation: float, good: bool, n_users: int) -> str:
+    if np.isnan(correlation) and n_users < 3:
+        return "There are too few users to compare rankings."
     if np.isnan(correlation):
         return "All users are alike to EM or to the posterior: there is no ranking to compare."
     if good:
@@ -217,6 +237,8 @@ def _on_ranking(correlation: float, good: bool) -> str:
 def _on_level(users: pd.DataFrame) -> str:
     labels = users["comparisons"].to_numpy(dtype=float)
     gap = float((users["difference"].to_numpy() * labels).sum() / labels.sum())
+    if abs(gap) < 0.0005:
+        return "On average over the votes their users are equally attentive to both."
     return f"A vote's user is {abs(gap):.3f} {'more' if gap > 0 else 'less'} attentive to EM, on average."
 
 
@@ -244,12 +266,15 @@ def _on_intervals(narrow: pd.DataFrame, unknown: pd.Series) -> str:
 def _on_chains(trace: Any) -> list[str]:
     """What is to be said where the posterior's own draws are not good enough to judge EM by."""
     checked = convergence(trace)
-    if checked.rhat <= _RHAT and checked.ess >= _ENOUGH and not checked.divergences:
+    strayed = int(trace.attrs.get("chains_left_out", 0))
+    if checked.rhat <= _RHAT and checked.ess >= _ENOUGH and not checked.divergences and not strayed:
         return []
     return [f"The posterior is itself not to be relied on, so the difference may be its own: {checked.verdict}"]
 
 
 def _how(row: pd.Series) -> str:
+    if not row["em_upper"] > row["em_lower"]:
+        return "of no width"
     if row["widening"] > 1.1:
         return f"too narrow by a factor of {row['widening']:.1f}"
     return "in the wrong place"

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError
+from ..inference.arrays import float64
+from ..inference.maximize import BOX
 from ..inference.thinning import evenly
+from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.namespace import NUMPY
@@ -23,8 +26,9 @@ from ..models.namespace import NUMPY
 if TYPE_CHECKING:
     from ..comparisons.cells import Counts
     from ..comparisons.log import ComparisonLog
+    from ..inference import Fit
 
-__all__ = ["Bands", "Drawn", "bands", "drawn_users"]
+__all__ = ["Bands", "Drawn", "bands", "drawn_of_fit", "drawn_users"]
 
 LEVEL = 0.9
 _MOST_DRAWS, _BLOCK = 2000, 2_000_000  # draws that are looked at; numbers in memory beside them
@@ -40,7 +44,7 @@ class Drawn:
         users: names, (user,).
         labels: votes of each, (user,).
         eta: attentiveness, (draw, user).
-        information: effective labels under leave-one-out weights, sum_n m_(u,-n)^2.
+        information: expected effective labels under leave-one-out weights w_n = m_(u,-n); see `_left_out`.
         fingerprint: of the log.
     """
 
@@ -105,6 +109,9 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
         bad = str(drawn["user"].to_numpy()[~np.isfinite(eta).all(0)][0])
         raise EarnestError(f"thresholds: the draws of user {bad!r}'s attentiveness are not all numbers; sample again")
     values = {name: array.to_numpy() for name, array in trace.posterior.items() if name != "attentiveness"}
+    broken = [str(name) for name, array in values.items() if not np.all(np.isfinite(array))]
+    if broken:
+        raise EarnestError(f"thresholds: the draws of {broken[0]!r} are not all numbers; sample again")
     flat = {str(name): array.reshape(-1, *array.shape[2:]) for name, array in values.items()}
     few = evenly(len(eta), _MOST_LEFT_OUT)
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
@@ -114,8 +121,33 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     )  # fmt: skip
 
 
+@float64
+def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
+    """Draws of the attentiveness of a fit's users: globals from its normal approximation, every user given each."""
+    rng = np.random.default_rng([fit.seed, 6])
+    covariance = np.where(np.isfinite(fit.spread), fit.spread, 0.0)
+    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T)) if fit.free.size else (np.zeros(0),) * 2
+    noise = rng.standard_normal((draws, fit.free.size))
+    points = fit.centre + noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T if fit.free.size else noise
+    reach = np.maximum(BOX, np.abs(fit.centre))
+    unpacked = [fit.table.unpack(NUMPY, point) for point in np.clip(points, -reach, reach)]
+    stacked = {name: np.stack([np.asarray(one[name]) for one in unpacked]) for name in unpacked[0]}
+    uniforms = rng.random((draws, len(fit.counts.users)))
+    given = users_given(fit.model, fit.counts, stacked, lambda first, n: uniforms[first : first + n])
+    eta = np.concatenate([part.attentiveness for part in given])
+    return Drawn(
+        np.asarray(fit.counts.users, dtype=str), fit.counts.n_comparisons(), eta, fit.leave_one_out_information(),
+        fit.fingerprint,
+    )  # fmt: skip
+
+
 def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:
-    """sum_n m_(u,-n)^2 with m_(u,-n) = E[eta_u / m_n] / E[1 / m_n], m_n = eta_u P_n + (1 - eta_u) C_n, over draws."""
+    """Expected effective labels under leave-one-out weights.
+
+    w_n = m_(u,-n) = E[eta_u / m_n] / E[1 / m_n] over draws, with m_n = eta_u P_n + (1 - eta_u) C_n. A label's own
+    signal has the mean w_n, so that of all of them, sum_n w_n eta_u, has the mean sum w_n^2; its variance is the
+    posterior's, and the expectation of its square over sum w_n^2 is sum w_n^2 + Var / sum w_n^2.
+    """
     view = CellView.of(counts.cells)
     above, below = np.zeros(len(counts.count)), np.zeros(len(counts.count))
     for s, attentiveness in enumerate(eta):
@@ -124,7 +156,10 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
         inverse = 1.0 / np.maximum(a * np.exp(log_p)[counts.cell] + (1 - a) * np.exp(log_c)[counts.cell], 1e-300)
         above += a * inverse
         below += inverse
-    return float((counts.count * (above / below) ** 2).sum())
+    weight = above / below
+    total = float((counts.count * weight**2).sum())
+    of_user = np.bincount(counts.user, weights=counts.count * weight, minlength=len(counts.users))
+    return total + float(np.var(eta @ of_user)) / max(total, 1e-300)
 
 
 def bands(drawn: Drawn, mean: np.ndarray, thresholds: np.ndarray) -> Bands:

@@ -12,12 +12,15 @@ from ..comparisons.errors import EarnestError
 
 __all__ = ["choose_cut", "level_ground"]
 
-_KNOWN = "'effective_labels', 'precision>=0.9', 'share>=0.5', 'f1' or 'utility'"
+_KNOWN = "'effective_labels', 'precision>=0.9', 'share>=0.5', 'probability(0.5)>=0.9', 'f1' or 'utility'"
 _FLAT = 0.99
 
 
 def choose_cut(
-    table: pd.DataFrame, criterion: str, utility: Callable[[pd.DataFrame], Any] | None = None
+    table: pd.DataFrame,
+    criterion: str,
+    utility: Callable[[pd.DataFrame], Any] | None = None,
+    surest: Callable[[float], np.ndarray] | None = None,
 ) -> tuple[str, np.ndarray]:
     """The criterion's name and its value at every cut, (cut,); -inf where a cut does not meet it.
 
@@ -25,6 +28,7 @@ def choose_cut(
         table: the curve's.
         criterion: see `ThresholdCurve.recommend`.
         utility: see there.
+        surest: tau -> of every cut the least Pr(eta_u > tau) among those it keeps, (cut,).
 
     Raises:
         EarnestError: an unknown criterion, or one that no cut meets.
@@ -34,6 +38,9 @@ def choose_cut(
     name, sign, number = str(criterion).partition(">=")
     if sign and name in ("precision", "share"):
         return name, _at_least(table, name, _number(criterion, number))
+    if sign and name.startswith("probability(") and name.endswith(")") and surest is not None:
+        tau = _number(criterion, name[len("probability(") : -1])
+        return "probability", _sure(table, surest(tau), tau, _number(criterion, number))
     if criterion == "effective_labels":
         return criterion, table["effective_labels"].to_numpy(dtype=float)
     if criterion == "f1":
@@ -47,10 +54,11 @@ def choose_cut(
 def level_ground(table: pd.DataFrame, value: np.ndarray, best: int, name: str) -> tuple[float, float]:
     """Lowest and highest threshold around the best cut at which the value is within 1 % of its best.
 
-    A wanted precision or share is met at one threshold: that one twice. So is a utility that is not positive.
+    A wanted precision, share or probability is met at one threshold: that one twice. So is a utility that is not
+    positive.
     """
     threshold = float(table["threshold"].iloc[best])
-    if name in ("precision", "share") or not value[best] > 0:
+    if name in ("precision", "share", "probability") or not value[best] > 0:
         return threshold, threshold
     good = value >= _FLAT * value[best]
     first, last = best, best
@@ -67,7 +75,7 @@ def _number(criterion: str, text: str) -> float:
     except ValueError:
         number = float("nan")
     if not 0 <= number <= 1:
-        raise EarnestError(f"criterion={criterion!r}: expected a number from 0 to 1 after '>='")
+        raise EarnestError(f"criterion={criterion!r}: expected numbers from 0 to 1, as in {_KNOWN}")
     return number
 
 
@@ -82,6 +90,16 @@ def _at_least(table: pd.DataFrame, name: str, wanted: float) -> np.ndarray:
     # The most labels at a wanted precision; the most attentive users at a wanted share.
     order = table["labels"].to_numpy(dtype=float) if name == "precision" else np.arange(len(table), dtype=float)
     return np.where(meets, order, -np.inf)
+
+
+def _sure(table: pd.DataFrame, least: np.ndarray, tau: float, wanted: float) -> np.ndarray:
+    meets = least >= wanted
+    if not meets.any():
+        raise EarnestError(
+            f"criterion='probability({tau:g})>={wanted:g}': no cut reaches it; the most attentive users are above "
+            f"{tau:g} with probability {least[-1]:.3f}"
+        )
+    return np.where(meets, table["labels"].to_numpy(dtype=float), -np.inf)
 
 
 def _checked(value: np.ndarray, size: int) -> np.ndarray:

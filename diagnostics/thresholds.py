@@ -12,15 +12,16 @@ leave-one-out weights m_(u,-n) that an export carries, the figure is sum_n m_(u,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError, InputError
-from .bands import Drawn, bands, drawn_users
-from .criteria import choose_cut, level_ground
+from .bands import Drawn, bands, drawn_of_fit, drawn_users
+from .curves import Recommendation, Regret, ThresholdCurve, curve_table
+from .scale import Scale, scale_of_fit, scale_of_posterior
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -35,206 +36,19 @@ _LABEL_CAVEAT = (
 )
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """A threshold and what it does.
-
-    Attributes:
-        threshold: keep users whose mean attentiveness is at least this.
-        users, labels: kept.
-        precision: expected share of kept labels that were attended.
-        effective_labels: expected effective labels.
-        gain: effective labels relative to no filter, minus one.
-        reason: a few sentences.
-        criterion: by which it was chosen.
-        flat: lowest and highest threshold around it that reach 99 % of its value under the criterion: how much the
-            exact number matters. Under a wanted precision or share, the threshold twice.
-        interval: 90 % interval of the best threshold over the posterior's draws; None without draws, or under another
-            criterion than effective labels.
-    """
-
-    threshold: float
-    users: int
-    labels: int
-    precision: float
-    effective_labels: float
-    gain: float
-    reason: str
-    criterion: str = "effective_labels"
-    flat: tuple[float, float] = (0.0, 0.0)
-    interval: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Regret:
-    """What is lost by cutting where EM says and not where the posterior does.
-
-    Attributes:
-        em_threshold, threshold: the two recommendations.
-        expected: expected loss of effective labels.
-        share: of the effective labels of the posterior's cut.
-        probability: that EM's cut is the worse of the two.
-    """
-
-    em_threshold: float
-    threshold: float
-    expected: float
-    share: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class ThresholdCurve:
-    """Every possible cut of a log's users.
-
-    Attributes:
-        table: data frame with one row a cut, from keeping all to keeping the most attentive only: threshold, users,
-            labels, share (of labels), precision (expected share of kept labels that were attended), effective_labels.
-        unfiltered: effective labels without a filter.
-        soft_weights: effective labels with weights m_u.
-        soft_weights_leave_one_out: effective labels with weights m_(u,-n), which do not look at their own label.
-        labels: number of labels.
-        users: number of users.
-        caveat: what to bear in mind, a sentence, or "".
-        bands: 90 % bands at some of the cuts: threshold, effective_labels_lower, effective_labels_upper,
-            precision_lower, precision_upper; None for a fit.
-        optimum: threshold of the best cut at each draw of the posterior, (draw,); None for a fit.
-        drawn: the draws behind them; None for a fit.
-    """
-
-    table: pd.DataFrame
-    unfiltered: float
-    soft_weights: float
-    soft_weights_leave_one_out: float
-    labels: int
-    users: int
-    caveat: str = ""
-    bands: pd.DataFrame | None = None
-    optimum: np.ndarray | None = None
-    drawn: Drawn | None = field(default=None, repr=False)
-
-    def at(self, threshold: float) -> pd.Series:
-        """The row of the cut that this threshold makes.
-
-        Raises:
-            EarnestError: the threshold is not in [0, 1] or keeps nobody.
-        """
-        if not 0 <= threshold <= 1:
-            raise EarnestError(f"threshold={threshold!r}: expected an attentiveness between 0 and 1")
-        index = int(np.searchsorted(self.table["highest_dropped"].to_numpy(), threshold, side="left")) - 1
-        kept = self.table.iloc[max(index, 0)]
-        if threshold > kept["lowest_kept"]:
-            raise EarnestError(
-                f"threshold={threshold!r} keeps nobody; the most attentive user has {kept['lowest_kept']:.3f}"
-            )
-        return kept
-
-    def recommend(
-        self, criterion: str = "effective_labels", utility: Callable[[pd.DataFrame], Any] | None = None
-    ) -> Recommendation:
-        """The best cut under a criterion.
-
-        Args:
-            criterion: "effective_labels"; "precision>=0.9": as many labels as possible, of which so large a share is
-                expected to be attended; "share>=0.5": the most attentive users who gave at least so large a share of
-                the labels; "f1": of keeping attended labels and dropping the others; or "utility".
-            utility: with "utility": a function of `table` that gives each cut's worth, (cut,).
-
-        Raises:
-            EarnestError: an unknown criterion, or one that no cut meets.
-        """
-        name, value = choose_cut(self.table, criterion, utility)
-        index = int(np.argmax(value))
-        row = self.table.iloc[index]
-        gain = float(row["effective_labels"] / self.unfiltered - 1) if self.unfiltered > 0 else 0.0
-        flat = level_ground(self.table, value, index, name)
-        interval = None
-        if name == "effective_labels" and self.optimum is not None:
-            low, high = np.quantile(self.optimum, [0.05, 0.95], method="closest_observation")
-            interval = float(low), float(high)
-        said = [self._reason(row, gain) if name == "effective_labels" else self._kept(row, criterion, gain)]
-        if flat[0] < flat[1]:
-            said.append(f"Any threshold from {flat[0]:.3f} to {flat[1]:.3f} does as well within 1 %.")
-        if interval is not None:
-            said.append(
-                f"Over the posterior the best threshold lies between {interval[0]:.3f} and {interval[1]:.3f} (90 %)."
-            )
-        if self.caveat:
-            said.append(self.caveat)
-        return Recommendation(
-            float(row["threshold"]),
-            int(row["users"]),
-            int(row["labels"]),
-            float(row["precision"]),
-            float(row["effective_labels"]),
-            gain,
-            " ".join(said),
-            criterion,
-            flat,
-            interval,
-        )
-
-    def regret(self, fit: Fit) -> Regret:
-        """What is lost by cutting this log's users where EM says: by EM's means, at EM's recommended threshold.
-
-        Raises:
-            EarnestError: the curve is of a fit, not of a posterior; or the fit is of another log.
-        """
-        if self.drawn is None:
-            raise EarnestError("regret: this curve is of a fit; make it from a posterior: thresholds(trace, log)")
-        if fit.fingerprint != self.drawn.fingerprint:
-            raise EarnestError("regret: the fit is of another log than the posterior; fit the log that was sampled")
-        best = self.recommend()
-        em = thresholds(fit).recommend()
-        means = fit.attentiveness.set_index("user")["mean"].reindex(self.drawn.users).to_numpy(dtype=float)
-        ours, theirs = (
-            self.drawn.worth(mean >= cut) for mean, cut in ((means, em.threshold), (self.drawn.mean, best.threshold))
-        )
-        lost = theirs - ours
-        return Regret(
-            em.threshold,
-            best.threshold,
-            float(lost.mean()),
-            float(lost.mean() / max(theirs.mean(), 1e-300)),
-            float((lost > 0).mean()),
-        )
-
-    def _kept(self, row: pd.Series, criterion: str, gain: float) -> str:
-        return (
-            f"Under {criterion}: keeping the {int(row['users']):,} of {self.users:,} users with mean attentiveness of "
-            f"at least {row['threshold']:.3f} leaves {row['share']:.0%} of the labels, of which {row['precision']:.0%} "
-            f"are expected to be attended; effective labels {row['effective_labels']:,.0f} ({gain:+.1%} against no "
-            "filter)."
-        )
-
-    def _reason(self, row: pd.Series, gain: float) -> str:
-        soft = (
-            f"Soft weights would give {self.soft_weights_leave_one_out:,.0f} "
-            f"({self.soft_weights_leave_one_out / max(self.unfiltered, 1e-300) - 1:+.1%} against no filter)."
-        )
-        if int(row["users"]) == self.users:
-            return (
-                f"Keep everybody: no cut gives more than the {self.unfiltered:,.0f} effective labels of the whole log, "
-                f"because users differ too little or too little is known of them. {soft}"
-            )
-        return (
-            f"Keeping the {int(row['users']):,} of {self.users:,} users with mean attentiveness of at least "
-            f"{row['threshold']:.3f} leaves {row['share']:.0%} of the labels, of which {row['precision']:.0%} are "
-            f"expected to be attended, and gives the most effective labels: {row['effective_labels']:,.0f} against "
-            f"{self.unfiltered:,.0f} unfiltered ({gain:+.1%}). {soft}"
-        )
-
-
-def thresholds(source: Fit | Any, log: ComparisonLog | None = None) -> ThresholdCurve:
+def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: int = 0) -> ThresholdCurve:
     """The threshold curve of a fit or of a posterior.
 
     With a posterior users are cut by their posterior means, effective labels are the expectation of N p^2 over its
-    draws (the uncertainty of the precision p included), every curve has a band and the optimum a distribution.
+    draws (the uncertainty of the precision p included), every curve has a band and the optimum a distribution. At most
+    2,000 draws are looked at, evenly, and 400 for leave-one-out weights.
 
     Args:
         source: a fit, or what `sample` returned with `keep_users="draws"`.
         log: the log to be filtered (default: the one that the fit was made from). Users whom the fit does not know are
             scored. A posterior needs the log that it was sampled from.
+        draws: of a fit's own log: a band and a distribution of the optimum from so many draws of the globals from the
+            fit's normal approximation, and of every user given each, where there is no sampled posterior.
 
     Raises:
         InputError: the log has no users.
@@ -242,8 +56,13 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None) -> Threshold
 
     Reference: model.md, section 8.
     """
-    if not hasattr(source, "attentiveness"):
-        return _of_posterior(drawn_users(source, log))
+    if not hasattr(source, "attentiveness") or hasattr(source, "data_vars"):
+        drawn = drawn_users(source, log)
+        return replace(_of_draws(drawn, drawn.mean), judge=_judge_of(source, log))
+    _check_draws(draws, source, log)
+    if draws:
+        drawn, mean = drawn_of_fit(source, draws), source.attentiveness["mean"].to_numpy(dtype=float)
+        return replace(_of_draws(drawn, mean), judge=lambda: scale_of_fit(source))
     frame = source.attentiveness if log is None else source.attentiveness_for(log)
     n = frame["comparisons"].to_numpy(dtype=float)
     m = frame["mean"].to_numpy(dtype=float)
@@ -256,7 +75,8 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None) -> Threshold
         raise EarnestError(
             f"thresholds: the attentiveness of user {bad!r} is not finite; the fit's status is {source.status!r}"
         )
-    table = _curve(m, n)
+    table = curve_table(m, n)
+    scaled = getattr(source, "method", "") == "marginal" and source.table.size > 0
     return ThresholdCurve(
         table=table,
         unfiltered=float(table["effective_labels"].iloc[0]),
@@ -265,12 +85,32 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None) -> Threshold
         labels=round(float(n.sum())),
         users=len(m),
         caveat=_LABEL_CAVEAT if getattr(source, "method", "") == "label" else "",
+        above=(lambda tau: _above(source, log, tau)) if scaled else None,
+        judge=(lambda: scale_of_fit(source)) if scaled else None,
     )
 
 
-def _of_posterior(drawn: Drawn) -> ThresholdCurve:
-    mean = drawn.mean
-    table = _curve(mean, drawn.labels)
+def _judge_of(trace: Any, log: ComparisonLog | None) -> Callable[[], Scale] | None:
+    return None if log is None else lambda: scale_of_posterior(trace, log)
+
+
+def _check_draws(draws: int, source: Any, log: ComparisonLog | None) -> None:
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 0 or draws == 1:
+        raise EarnestError(f"draws={draws!r}: expected 0 (no bands) or a whole number of at least 2")
+    if draws and log is not None:
+        raise EarnestError("draws: bands are told for the fit's own log only; leave log out")
+    if draws and source.method != "marginal":
+        raise EarnestError("draws: label EM has no normal approximation to draw from; fit by marginal EM")
+
+
+def _above(fit: Fit, log: ComparisonLog | None, tau: float) -> tuple[np.ndarray, np.ndarray]:
+    frame = fit.probability_above(tau, log)
+    return frame["mean"].to_numpy(dtype=float), frame["probability"].to_numpy(dtype=float)
+
+
+def _of_draws(drawn: Drawn, mean: np.ndarray) -> ThresholdCurve:
+    """The curve of cuts by a mean (user,) over draws."""
+    table = curve_table(mean, drawn.labels)
     worth = bands(drawn, mean, table["threshold"].to_numpy())
     table["effective_labels"] = worth.effective_labels
     weighted = drawn.labels * mean
@@ -285,36 +125,10 @@ def _of_posterior(drawn: Drawn) -> ThresholdCurve:
         bands=worth.table,
         optimum=worth.optimum,
         drawn=drawn,
+        above=lambda tau: (mean, np.asarray((drawn.eta > tau).mean(0))),
     )
 
 
 def _labels_in(log: ComparisonLog, users: pd.Series) -> np.ndarray:
     counted = log.query('SELECT "user", count(*) AS n FROM log GROUP BY "user"').to_pandas().set_index("user")["n"]
     return np.asarray(counted.reindex(users).fillna(0).to_numpy(dtype=float))
-
-
-def _curve(m: np.ndarray, n: np.ndarray) -> pd.DataFrame:
-    """One row for each distinct attentiveness, ascending: the cut that keeps users from there up."""
-    levels, inverse = np.unique(m, return_inverse=True)
-    labels_at = np.bincount(inverse, weights=n)
-    signal_at = np.bincount(inverse, weights=n * m)
-    users_at = np.bincount(inverse)
-    labels, signal, users = (np.cumsum(v[::-1])[::-1] for v in (labels_at, signal_at, users_at))
-    # Half-way to the user below, so that rounding cannot move anybody across the cut.
-    below = np.concatenate([[0.0], levels[:-1]])
-    # (of neighbouring floats the middle is the lower one: then the upper is the threshold).
-    middle = 0.5 * (levels[1:] + levels[:-1])
-    threshold = np.concatenate([[0.0], np.where(middle > levels[:-1], middle, levels[1:])])
-    precision = np.divide(signal, labels, out=np.zeros_like(signal), where=labels > 0)
-    return pd.DataFrame(
-        {
-            "threshold": threshold,
-            "users": users,
-            "labels": np.rint(labels).astype(np.int64),
-            "share": labels / labels[0],
-            "precision": precision,
-            "effective_labels": labels * precision**2,
-            "lowest_kept": levels,
-            "highest_dropped": np.where(np.arange(len(levels)) == 0, -1.0, below),
-        }
-    )

@@ -143,9 +143,10 @@ class MarginalEM:
 
     def objective(self, free: np.ndarray) -> float:
         """The marginal objective, on nodes placed for these very parameters."""
-        return self._value_and_slope(free)[0]
+        return self.value_and_slope(free)[0]
 
-    def _value_and_slope(self, free: np.ndarray) -> tuple[float, np.ndarray]:
+    def value_and_slope(self, free: np.ndarray) -> tuple[float, np.ndarray]:
+        """The marginal objective and its gradient in the free parameters, (size,)."""
         value, slope = value_and_gradient(self.model, self.prior, free, self.problem, self._fresh(free))
         return float(value), np.asarray(slope)
 
@@ -178,14 +179,14 @@ class MarginalEM:
         if free.size == 0:
             return ascent, curvature
         trace, status = list(ascent.trace), ascent.status
-        value, slope = self._value_and_slope(free)
+        value, slope = self.value_and_slope(free)
         usable = bool(np.all(np.isfinite(curvature)) and np.all(np.isfinite(slope)))
         for _ in range(steps if usable else 0):
             reach = np.maximum(BOX, np.abs(free))
             candidate = np.clip(free + _uphill(slope, curvature), -reach, reach)
             move = candidate - free
             gain = float(slope @ move)
-            new, slope = self._value_and_slope(candidate)
+            new, slope = self.value_and_slope(candidate)
             if not new >= value - 1e-12 * (1 + abs(value)) or not np.all(np.isfinite(slope)):
                 break
             free, value = candidate, max(new, value)
@@ -211,12 +212,12 @@ class MarginalEM:
             return free, curvature
         centre, change = free, self._log_jacobian(free)
         total = curvature + change[2]
-        value, slope = self._value_and_slope(free)
+        value, slope = self.value_and_slope(free)
         value, slope = value + change[0], slope + change[1]
         for _ in range(12):
             move = _uphill(slope, total)
             candidate = np.clip(centre + move, -BOX, BOX)
-            new, new_slope = self._value_and_slope(candidate)
+            new, new_slope = self.value_and_slope(candidate)
             change = self._log_jacobian(candidate)
             new, new_slope = new + change[0], new_slope + change[1]
             if not new >= value - 1e-12 * (1 + abs(value)) or not np.all(np.isfinite(new_slope)):

@@ -35,7 +35,7 @@ from .results import Fit
 from .scoring import count_for
 from .users import workload
 
-__all__ = ["label_entries", "label_table", "responsibilities"]
+__all__ = ["label_entries", "label_table", "responsibilities", "restricted"]
 
 _QUANTITIES = ("attentiveness", "responsibility", "weight")
 
@@ -94,14 +94,14 @@ def _history(fit: Fit, counts: Counts) -> Counts:
     own = fit.counts
     here = np.isin(np.asarray(own.users, dtype=str), np.asarray(counts.users, dtype=str))
     new = ~np.isin(np.asarray(counts.users, dtype=str), np.asarray(own.users, dtype=str))
-    first, second = _restricted(own, here), _restricted(counts, new)
+    first, second = restricted(own, here), restricted(counts, new)
     both = join(first, second, fit.schema)
     return Counts(
         both.counts.users, both.counts.cells, both.counts.user, both.counts.cell, both.counts.count + both.second
     )
 
 
-def _restricted(counts: Counts, keep: np.ndarray) -> Counts:
+def restricted(counts: Counts, keep: np.ndarray) -> Counts:
     """Counts of some users only."""
     entry = keep[counts.user]
     position = np.cumsum(keep) - 1

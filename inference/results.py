@@ -194,6 +194,20 @@ class Fit:
 
         return attentiveness_for(self, log)
 
+    def probability_above(self, level: float, log: ComparisonLog | None = None) -> pd.DataFrame:
+        """Pr(eta_u > level) given the estimated globals, to half a per cent: data frame with user, mean, probability.
+
+        Args:
+            level: an attentiveness.
+            log: whose users; by default the fit's own. Users whom the fit does not know are scored.
+
+        Raises:
+            EarnestError: a fit by label EM.
+        """
+        from .scoring import probability_above
+
+        return probability_above(self, level, log)
+
     def population_density(self, grid: np.ndarray) -> np.ndarray | None:
         """Density of the fitted population at attentiveness `grid`, the shape of `grid`; None for finite levels."""
         from .scoring import population_density

@@ -17,7 +17,7 @@ from .merge import usable_schema
 from .results import Fit
 from .users import carried_intervals, summarise, workload
 
-__all__ = ["attentiveness_for", "count_for", "population_density", "score", "user_frame"]
+__all__ = ["attentiveness_for", "count_for", "population_density", "probability_above", "score", "user_frame"]
 
 DRAWS = 32
 """Draws of the globals behind users' intervals."""
@@ -83,6 +83,32 @@ def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     scored = score(fit, log)
     fresh = scored[~scored["user"].isin(known["user"])]
     return pd.concat([known, fresh]).sort_values("user", kind="stable").reset_index(drop=True)
+
+
+_LEVELS = tuple(np.round(np.linspace(0.005, 0.995, 199), 3))
+
+
+@float64
+def probability_above(fit: Fit, level: float, log: ComparisonLog | None) -> pd.DataFrame:
+    """See `Fit.probability_above`."""
+    if fit.method == "label":
+        raise EarnestError("probability_above: label EM gives no probabilities of attentiveness; fit by marginal EM")
+    frame = (fit.attentiveness if log is None else attentiveness_for(fit, log))[["user", "mean"]]
+    known = np.asarray(fit.counts.users, dtype=str)
+    above = pd.Series(_above(fit, fit.counts, False, level), index=known)
+    if log is not None and not frame["user"].isin(known).all():
+        counts, by_pair = count_for(fit, log)
+        fresh = pd.Series(_above(fit, counts, by_pair, level), index=np.asarray(counts.users, dtype=str))
+        above = pd.concat([above, fresh[~fresh.index.isin(known)]])
+    return frame.assign(probability=above.reindex(frame["user"]).to_numpy())
+
+
+def _above(fit: Fit, counts: Counts, by_pair: bool, level: float) -> np.ndarray:
+    """Pr(eta_u > level) of every user in the counts at the fit's globals, (user,)."""
+    work = workload(counts, usable_schema(fit.schema, counts, by_pair))
+    quantiles = summarise(fit.model, fit.free, work, _LEVELS).quantiles
+    probability = np.array([1.0 - np.interp(level, row, _LEVELS, left=0.0, right=1.0) for row in quantiles])
+    return np.where(fit.model.attends(counts.users), float(level < 1), probability[work.pattern_of_user])
 
 
 @float64

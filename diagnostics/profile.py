@@ -1,0 +1,127 @@
+"""How far a quantity can be moved while the votes stay nearly as probable: the profile-likelihood interval.
+
+    { q(theta) : max over theta with that q of log L >= log L_max - drop },    drop = chi2_1(level) / 2
+
+The two ends are sought directly, as constrained optima, so a ridge is followed wherever it leads and the ends come with
+the parameters that reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.stats import chi2
+
+__all__ = ["Profile", "profile"]
+
+Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+_ROUNDS = 4  # of seeking the ends again where a higher top was found on the way
+_SLACK = 0.01  # nats that an end may miss the level by
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile interval.
+
+    Attributes:
+        lower, upper: ends of the interval, on the quantity's scale.
+        at_lower, at_upper: free parameters there, (size,).
+        exact: whether both ends lie on the level or on the box; else the interval may be wider than it says.
+    """
+
+    lower: float
+    upper: float
+    at_lower: np.ndarray
+    at_upper: np.ndarray
+    exact: bool
+
+
+def profile(
+    log_likelihood: Function,
+    quantity: Function,
+    start: np.ndarray,
+    scale: np.ndarray,
+    box: float,
+    level: float = 0.9,
+    fixed: np.ndarray | None = None,
+) -> Profile:
+    """The profile interval of a quantity.
+
+    Args:
+        log_likelihood: free parameters -> value, nats, and gradient.
+        quantity: free parameters -> value and gradient.
+        start: free parameters near the top, (size,).
+        scale: about how far each may be moved, (size,).
+        box: free parameters are kept within plus and minus this.
+        level: confidence.
+        fixed: which free parameters stay where they are, (size,) booleans.
+
+    Reference: Venzon and Moolgavkar (1988), Applied Statistics 37.
+    """
+    loose = np.ones(start.size, dtype=bool) if fixed is None else ~fixed
+    size = scale[loose]
+    drop = float(chi2.ppf(level, 1)) / 2
+    reach = np.maximum(box, np.abs(start))[loose]
+    bounds = list(zip((-reach - start[loose]) / size, (reach - start[loose]) / size, strict=True))
+
+    def at(move: np.ndarray) -> np.ndarray:
+        free = start.copy()
+        free[loose] += size * move
+        return free
+
+    def scaled(function: Function, sign: float) -> Function:
+        def inside(move: np.ndarray) -> tuple[float, np.ndarray]:
+            value, slope = function(at(move))
+            return sign * value, sign * slope[loose] * size
+
+        return inside
+
+    minus = scaled(log_likelihood, -1.0)
+    best = minimize(minus, np.zeros(int(loose.sum())), jac=True, method="L-BFGS-B", bounds=bounds)
+    top, summit = -float(best.fun), np.asarray(best.x)
+    for _ in range(_ROUNDS):
+        ends = [_end(minus, scaled(quantity, sign), summit, top - drop, bounds) for sign in (1.0, -1.0)]
+        higher = max(ends, key=lambda end: end[1])
+        if higher[1] <= top + _SLACK:
+            break
+        top, summit = higher[1:]
+    (low, *_), (high, *_) = ends
+    exact = all(abs(-minus(end)[0] - (top - drop)) < _SLACK or _on_the_box(end, bounds) for end in (low, high))
+    lower, upper = (float(quantity(at(end))[0]) for end in (low, high))
+    return Profile(lower, upper, at(low), at(high), exact)
+
+
+def _end(
+    minus: Function, quantity: Function, start: np.ndarray, least: float, bounds: list[tuple[float, float]]
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """The point of least quantity where the log-likelihood is `least` or more; and the highest point on the way."""
+    seen: tuple[float, np.ndarray] = (-np.inf, start)
+
+    def room(move: np.ndarray) -> float:
+        nonlocal seen
+        value = -minus(move)[0]
+        seen = max(seen, (value, np.array(move)), key=lambda pair: pair[0])
+        return value - least
+
+    answer = minimize(
+        quantity, start, jac=True, method="SLSQP", bounds=bounds, options={"maxiter": 200, "ftol": 1e-7},
+        constraints={"type": "ineq", "fun": room, "jac": lambda move: -minus(move)[1]},
+    )  # fmt: skip
+    end = np.asarray(answer.x)
+    # Where the search ended outside, the last point is brought back along the line from the start.
+    if room(end) < -_SLACK:
+        inside, outside = 0.0, 1.0
+        for _ in range(40):
+            middle = 0.5 * (inside + outside)
+            inside, outside = (middle, outside) if room(start + middle * (end - start)) >= 0 else (inside, middle)
+        end = start + inside * (end - start)
+    return end, *seen
+
+
+def _on_the_box(end: np.ndarray, bounds: list[tuple[float, float]]) -> bool:
+    low, high = np.array(bounds).T
+    return bool(np.any((end - low < 1e-6) | (high - end < 1e-6)))

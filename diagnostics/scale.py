@@ -1,0 +1,180 @@
+"""Is attentiveness known on its absolute scale, or only who has more of it?
+
+With one pair of models and casual users who toss a coin the votes know eta_u (2 mu - 1) and nothing else: attentiveness
+may be halved if the better model wins more clearly. The users' mean attentiveness is the quantity that such a trade
+moves; how far it can be moved is its profile-likelihood interval (model.md, sections 7 and 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..comparisons.cells import Counts
+from ..inference.arrays import JNP, float64
+from ..inference.em import MarginalEM
+from ..inference.labels import restricted
+from ..inference.maximize import BOX
+from ..inference.thinning import evenly
+from ..inference.users import workload
+from ..models.behavior import BehaviorModel
+from ..models.component import Finite
+from ..models.namespace import NUMPY
+from ..models.parameters import ParameterTable
+from .profile import Profile, profile
+
+if TYPE_CHECKING:
+    from ..comparisons.log import ComparisonLog
+    from ..inference import Fit
+
+__all__ = ["WIDEST", "Scale", "mean_attentiveness", "scale_of", "scale_of_fit", "scale_of_posterior"]
+
+WIDEST = 1.5
+"""Factor between the ends of the interval beyond which only the ranking is identified (model.md, section 10)."""
+
+LEVEL = 0.9
+_STARTS = 200  # draws of a posterior that say where it lies
+_MOST_USERS = 20_000  # of larger logs so many, evenly, stand for all
+_GRID = 2.0 * np.sinh(np.linspace(-1.0, 1.0, 4001) * np.arcsinh(5e3))  # logits, denser in the middle
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the votes alone, without priors, say of the users' mean attentiveness.
+
+    Attributes:
+        mean: at the estimate.
+        lower, upper: 90 % profile-likelihood interval.
+        if_known: the same if the preference's parameters were known to be as estimated; None where it has none.
+        at_lower, at_upper: {parameter: value} where the ends are reached.
+        exact: whether both ends were found; else the interval may be wider.
+    """
+
+    mean: float
+    lower: float
+    upper: float
+    if_known: tuple[float, float] | None
+    at_lower: dict[str, np.ndarray]
+    at_upper: dict[str, np.ndarray]
+    exact: bool
+
+    @property
+    def factor(self) -> float:
+        """Between the ends."""
+        return self.upper / max(self.lower, 1e-300)
+
+    @property
+    def only_ranking(self) -> bool:
+        """Whether the absolute scale is open."""
+        return self.factor > WIDEST
+
+    @property
+    def warning(self) -> str:
+        """A sentence where the absolute scale is open, else ""."""
+        if not self.only_ranking:
+            return ""
+        return (
+            "Only the ranking of users is identified: the votes are nearly as probable with a mean attentiveness of "
+            f"{self.lower:.2f} as with {self.upper:.2f} (90 % profile interval), so thresholds, precision and "
+            "effective labels on the absolute scale rest on the priors; see earnest.identifiability(fit)."
+        )
+
+
+def _free_sd(spread: np.ndarray) -> np.ndarray:
+    """Standard deviations of the free parameters, 1 where unknown, (size,)."""
+    variance = np.diag(spread)
+    return np.clip(np.sqrt(np.where(np.isfinite(variance) & (variance > 0), variance, 1.0)), 0.01, 3.0)
+
+
+@partial(jax.jit, static_argnames=("model", "table"))
+def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
+    values, population = table.unpack(JNP, free), model.attentiveness
+    kind = population.latents(table.schema)
+    latent = jnp.arange(kind.size) if isinstance(kind, Finite) else jnp.asarray(_GRID)
+    log_weights = population.log_weights(JNP, values, latent)
+    if not isinstance(kind, Finite):
+        log_weights = log_weights + 0.5 * jnp.log1p((latent / 2.0) ** 2)
+    log_a, _ = population.attention(JNP, values, latent)
+    return jax.scipy.special.logsumexp(log_weights + log_a) - jax.scipy.special.logsumexp(log_weights)
+
+
+_log_mean_and_slope = jax.jit(jax.value_and_grad(_log_mean, argnums=2), static_argnums=(0, 1))
+
+
+@float64
+def mean_attentiveness(model: BehaviorModel, table: ParameterTable, free: np.ndarray) -> float:
+    """Mean attentiveness of the population at free parameters (size,)."""
+    return float(np.exp(_log_mean(model, table, jnp.asarray(free))))
+
+
+@float64
+def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.ndarray) -> Scale:
+    """How far the votes alone let the users' mean attentiveness be moved.
+
+    Args:
+        model: the declaration (settled).
+        counts: the votes; of more than 20,000 users so many, evenly, stand for all.
+        free: estimate on the free scale, (size,).
+        spread: its covariance, (size, size), for the scale of the search.
+    """
+    table = model.table(counts.cells.schema)
+    share, n_users = 1.0, len(counts.users)
+    if n_users > _MOST_USERS:
+        keep = np.zeros(n_users, dtype=bool)
+        keep[evenly(n_users, _MOST_USERS)] = True
+        share, counts = _MOST_USERS / n_users, restricted(counts, keep)
+    engine = MarginalEM(model, workload(counts).problem, prior=False)
+
+    def log_likelihood(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = engine.value_and_slope(z)
+        return value / share, slope / share
+
+    def log_mean(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _log_mean_and_slope(model, table, jnp.asarray(z))
+        return float(value), np.asarray(slope)
+
+    def interval(fixed: np.ndarray | None) -> Profile:
+        return profile(log_likelihood, log_mean, free, _free_sd(spread), BOX, LEVEL, fixed)
+
+    preference = np.zeros(table.size, dtype=bool)
+    for parameter in model.preference.parameters(table.schema):
+        preference[table.slices[parameter.name]] = True
+    whole = interval(None)
+    known = interval(preference) if preference.any() and not preference.all() else None
+    values = _unpacker(table)
+    return Scale(
+        mean=float(np.exp(log_mean(free)[0])),
+        lower=float(np.exp(whole.lower)),
+        upper=float(np.exp(whole.upper)),
+        if_known=None if known is None else (float(np.exp(known.lower)), float(np.exp(known.upper))),
+        at_lower=values(whole.at_lower),
+        at_upper=values(whole.at_upper),
+        exact=whole.exact,
+    )
+
+
+def _unpacker(table: ParameterTable) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    return lambda free: {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
+
+
+def scale_of_fit(fit: Fit) -> Scale:
+    """The scale of a fit by marginal EM."""
+    return scale_of(fit.model, fit.counts, fit.free, fit.spread)
+
+
+def scale_of_posterior(trace: Any, log: ComparisonLog) -> Scale:
+    """The scale of the votes behind a sampled posterior; its draws only say where the search begins."""
+    model = BehaviorModel.from_toml(trace.attrs["declaration"])
+    counts = model.count(log)
+    table = model.table(counts.cells.schema)
+    flat = {p.name: trace.posterior[p.name].to_numpy() for p in table.parameters}
+    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in flat.items()}
+    some = evenly(len(next(iter(flat.values()))), _STARTS)
+    points = np.stack([table.pack({name: value[i] for name, value in flat.items()}) for i in some])
+    return scale_of(model, counts, points.mean(0), np.atleast_2d(np.cov(points.T)))

@@ -1,0 +1,94 @@
+"""Users of whom the model may say the wrong thing: attentiveness that goes with the number of votes, and contrarians.
+
+Who chooses the weaker model again and again is not careless: they have another taste, or mean harm. The behavioural
+model knows only care and haste and calls them inattentive; so they are held against a third story, in which what they
+prefer is turned round:
+
+    log B_u = log int p(eta) prod_n [eta P_n(other) + (1 - eta) C_n(y_n)] - log L_u
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from scipy.stats import norm
+
+from ..inference.arrays import float64, over_chunks
+from ..inference.marginal import Problem, log_posterior
+from ..inference.nodes import SHARED_NODES, place_nodes
+from ..inference.users import workload
+from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+from ..models.namespace import NUMPY
+
+if TYPE_CHECKING:
+    from ..inference import Fit
+
+__all__ = ["contrarians", "votes_and_attentiveness"]
+
+_RARE = 0.01  # share of contrarians before anything is seen of a user
+
+
+@float64
+def contrarians(fit: Fit) -> pd.DataFrame:
+    """Users by how much better a turned-round preference explains their votes, likeliest first.
+
+    Returns:
+        data frame with user, comparisons, attentiveness (posterior mean), log_bayes_factor (nats, turned round against
+        the model) and probability (of turned round, if one user in a hundred is).
+    """
+    work = workload(fit.counts)
+    view = CellView.of(fit.counts.cells)
+    values = fit.table.unpack(NUMPY, fit.free)
+    log_p, log_c = (np.asarray(part) for part in fit.model.log_prob(NUMPY, values, view))
+    outcome = np.asarray(view.outcome)
+    turned = [np.asarray(fit.model.log_prob(NUMPY, values, view.with_outcome(y))[0]) for y in (1, 0)]
+    log_q = np.where(outcome == 0, turned[0], np.where(outcome == 1, turned[1], log_p))
+    pad = len(work.problem.cells) - len(view)
+    p, q, c = (np.exp(np.concatenate([part, np.repeat(part[:1], pad)])) for part in (log_p, log_q, log_c))
+    usual, other = (
+        work.layout.patterns(_log_marginals(fit.model, values, work.problem, chosen, c))[work.pattern_of_user]
+        for chosen in (p, q)
+    )
+    factor = np.where(fit.model.attends(fit.counts.users), 0.0, other - usual)
+    frame = fit.attentiveness[["user", "comparisons", "mean"]].rename(columns={"mean": "attentiveness"})
+    frame = frame.assign(log_bayes_factor=factor, probability=expit(factor + np.log(_RARE / (1 - _RARE))))
+    return frame.sort_values("log_bayes_factor", ascending=False, kind="stable").reset_index(drop=True)
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _log_marginals(model: BehaviorModel, values: Any, problem: Problem, p: Any, c: Any) -> Any:
+    """Log marginal likelihood of every pattern under cell probabilities p and c, nats, (chunk, pattern)."""
+    nodes = place_nodes(model, problem.cells.schema, values, problem.group, p, c, SHARED_NODES[1])
+    return over_chunks(lambda group, at: log_posterior(model, values, group, at, p, c)[0], problem.group, nodes)
+
+
+def votes_and_attentiveness(fit: Fit) -> dict[str, float]:
+    """Does attentiveness go with the number of votes, which the model takes to be independent of it?
+
+    Under the model a user's posterior mean has the population's mean as its expectation, however many votes they gave.
+    So the slope of m_u on log2 n_u is held against zero, with standard errors that allow for unequal variances (HC1).
+
+    Returns:
+        slope (change of mean attentiveness for twice the votes), standard_error, p (two-sided), each NaN where all
+        users gave the same number of votes.
+
+    Reference: White (1980), Econometrica 48.
+    """
+    frame = fit.attentiveness[~fit.model.attends(fit.attentiveness["user"])]
+    n, m = (frame[name].to_numpy(dtype=float) for name in ("comparisons", "mean"))
+    unknown = {"slope": float("nan"), "standard_error": float("nan"), "p": float("nan")}
+    if len(n) < 3 or np.ptp(n) == 0 or np.ptp(m) == 0:
+        return unknown
+    x = np.log2(n) - np.log2(n).mean()
+    slope = float(x @ m / (x @ x))
+    left = m - m.mean() - slope * x
+    error = float(np.sqrt((x**2 @ left**2) * len(n) / (len(n) - 2)) / (x @ x))
+    if not error > 0:
+        return unknown
+    return {"slope": slope, "standard_error": error, "p": float(2 * norm.sf(abs(slope) / error))}
