@@ -201,6 +201,8 @@ def compare(folder: str, posterior: str, part: str | None) -> None:
 
 @main.command()
 @click.argument("folder")
+@click.argument("votes", nargs=-1)
+@click.option("--posterior", metavar="FILE.nc", help="What `earnest sample` wrote: adds bands. Needs VOTES.")
 @click.option("--json", "form", flag_value="json", help="Print the whole curve and the recommendation as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the whole curve as CSV.")
 @click.option("--rows", default=20, show_default=True, type=click.IntRange(2), help="Rows of the printed table.")
@@ -208,14 +210,28 @@ def compare(folder: str, posterior: str, part: str | None) -> None:
     "--criterion",
     default="effective_labels",
     show_default=True,
-    help="What is wanted: effective_labels, 'precision>=0.9', 'share>=0.5' or f1.",
+    help="What is wanted: effective_labels, 'precision>=0.9', 'share>=0.5', 'probability(0.5)>=0.9' or f1.",
 )
-def threshold(folder: str, form: str | None, rows: int, criterion: str) -> None:
+@reading_options
+def threshold(
+    folder: str,
+    votes: tuple[str, ...],
+    posterior: str | None,
+    form: str | None,
+    rows: int,
+    criterion: str,
+    reading: Mapping[str, Any],
+) -> None:
     """Where to cut: the curve and the recommendation.
 
-    FOLDER: what `earnest fit` wrote.
+    FOLDER: what `earnest fit` wrote. VOTES: the votes to be cut, if not those that were fitted; with --posterior those
+    that were sampled.
     """
-    curve = curve_of(load_fit(folder))
+    fitted = load_fit(folder)
+    if posterior is not None and not votes:
+        raise click.UsageError("--posterior needs the VOTES that were sampled: earnest threshold FOLDER VOTES...")
+    log = read_votes(votes, reading, fitted.columns, fitted.outcomes, quiet=form is not None) if votes else None
+    curve = curve_of(fitted if posterior is None else load_posterior(posterior), log)
     best = curve.recommend(criterion)
     shown = curve.table[["threshold", "users", "labels", "share", "precision", "effective_labels"]]
     if form == "csv":
@@ -228,9 +244,17 @@ def threshold(folder: str, form: str | None, rows: int, criterion: str) -> None:
             name: getattr(best, name) for name in ("threshold", "users", "labels", "effective_labels", "gain")
         }
         answer = {
-            "recommendation": {**recommended, "criterion": criterion, "flat": best.flat, "reason": best.reason},
+            "recommendation": {
+                **recommended,
+                "criterion": criterion,
+                "flat": best.flat,
+                "interval": best.interval,
+                "warning": best.warning,
+                "reason": best.reason,
+            },
             "references": references,
             "curve": shown.to_dict(orient="records"),
+            "bands": None if curve.bands is None else curve.bands.to_dict(orient="records"),
         }
         click.echo(json.dumps(answer, default=float, indent=1))
     else:

@@ -246,10 +246,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def say_notes(notes: Sequence[str]) -> None:
+def say_notes(notes: Sequence[str], err: bool = False) -> None:
     """Print what was guessed, set aside or found odd."""
     for note in notes:
-        click.echo(f"  note: {note}")
+        click.echo(f"  note: {note}", err=err)
 
 
 def check_output(path: str | Path) -> None:

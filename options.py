@@ -70,8 +70,12 @@ def read_votes(
     reading: Mapping[str, Any],
     known: Mapping[str, str] | None = None,
     outcomes: Mapping[str, str] | str | None = None,
+    quiet: bool = False,
 ) -> ComparisonLog:
-    """Read the log, with the columns that the fit remembers where the user names none and the log has them."""
+    """Read the log, with the columns that the fit remembers where the user names none and the log has them.
+
+    What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV.
+    """
     from .comparisons import read_comparisons
     from .comparisons.sources import open_source
 
@@ -84,8 +88,8 @@ def read_votes(
             rest["outcomes"] = rest.get("outcomes") or _remembered_words(outcomes)
         log = read_comparisons(source, **columns, **rest)
         counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
-    click.echo(f"read {log.source}: {counts}")
-    say_notes(log.notes)
+    click.echo(f"read {log.source}: {counts}", err=quiet)
+    say_notes(log.notes, err=quiet)
     return log
 
 
@@ -183,12 +187,12 @@ def load_posterior(path: str) -> Any:
             raise Failure(f"{path}: not a NetCDF file ({why}); expected what `earnest sample` wrote") from error
 
 
-def curve_of(fitted: Fit) -> ThresholdCurve:
-    """Effective labels against the threshold, over the votes that were fitted."""
+def curve_of(source: Fit | Any, log: ComparisonLog | None = None) -> ThresholdCurve:
+    """Effective labels against the threshold, of a fit or a posterior; by default over the votes that were fitted."""
     from .diagnostics.thresholds import thresholds
 
     with working("weighing thresholds"):
-        return thresholds(fitted)
+        return thresholds(source, log)
 
 
 def threshold_of(text: str, fitted: Fit) -> float:

@@ -195,7 +195,7 @@ def _on_scale(scale: Scale) -> list[str]:
         said = (
             "Only the ranking of users is identified, not their attentiveness on an absolute scale: the votes are "
             f"nearly as probable with a mean attentiveness of {scale.lower:.2f} as with {scale.upper:.2f} (90 % "
-            f"profile interval, a factor of{at_least} {scale.factor:.1f}). {_trade(scale)}".strip()
+            f"profile interval, a factor of{at_least} {scale.factor:.2f}). {_trade(scale)}".strip()
         )
         return [said]
     return [

@@ -17,6 +17,7 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from ..inference.thinning import evenly
 from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, new_figure, save_figure, style
+from .trust_plots import open_directions, user_intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from .agreement import Agreement
     from .thresholds import ThresholdCurve
 
-__all__ = ["attentiveness", "em_against_posterior", "em_trace", "parameter_intervals", "save_figure", "threshold_curve"]
+__all__ = [
+    "attentiveness",
+    "em_against_posterior",
+    "em_trace",
+    "open_directions",
+    "parameter_intervals",
+    "save_figure",
+    "threshold_curve",
+    "user_intervals",
+]
 
 
 def _legend_below(axes: Axes, columns: int = 1) -> None:

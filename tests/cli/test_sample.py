@@ -71,3 +71,19 @@ def test_compare_names_a_posterior_that_is_none(earnest, votes, tmp_path):
     result = earnest("compare", tmp_path / "fit", tmp_path / "some.nc", code=2)
     assert "some.nc: not a NetCDF file" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_threshold_of_a_posterior_has_bands(earnest, votes, sampled, fitted):
+    import json
+
+    told = json.loads(earnest("threshold", fitted, votes, "--posterior", sampled[0], "--json").stdout)
+    low, high = told["recommendation"]["interval"]
+    assert 0 <= low <= high <= 1
+    assert {"threshold", "precision_lower", "effective_labels_upper"} <= set(told["bands"][0])
+    said = earnest("threshold", fitted, votes, "--posterior", sampled[0]).stdout
+    assert "Over the posterior the best threshold lies between" in said
+    plain = json.loads(earnest("threshold", fitted, votes, "--json").stdout)
+    assert plain["bands"] is None
+    assert plain["recommendation"]["interval"] is None
+    wrong = earnest("threshold", fitted, "--posterior", sampled[0], code=2).stderr
+    assert "--posterior needs the VOTES" in wrong

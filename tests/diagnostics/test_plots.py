@@ -131,3 +131,30 @@ def test_a_figure_is_written_twice_and_the_same_each_time(tmp_path):
     assert set(first) == {"curve.v1.png", "curve.v1.svg"}
     assert first == write()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(first)
+
+
+def test_users_stand_with_their_intervals_in_order():
+    fit = _fit(n_users=50)
+    fit.level = 0.9
+    fit.attentiveness = fit.attentiveness.assign(
+        comparisons=10, lower=fit.attentiveness["mean"] - 0.05, upper=fit.attentiveness["mean"] + 0.05
+    )
+    axes = plots.user_intervals(fit, 7)
+    at = axes.lines[0].get_xdata()
+    assert len(at) == 7
+    assert (np.diff(at) >= 0).all()
+    assert at[0] == fit.attentiveness["mean"].min()
+    assert "(7 of 50)" in axes.get_title(loc="left")
+    named = plots.user_intervals(fit, ["u3", "u11"])
+    assert {label.get_text() for label in named.get_yticklabels()} == {"u3 (10)", "u11 (10)"}
+    with pytest.raises(EarnestError, match="knows no user 'nobody'"):
+        plots.user_intervals(fit, ["nobody"])
+
+
+def test_directions_are_drawn_with_what_is_left():
+    rows = pd.DataFrame(
+        {"information": [0.5, 99.0], "remaining": [2 / 3, 0.01], "meaning": ["alpha", "skill (mean 1)"]}
+    )
+    axes = plots.open_directions(SimpleNamespace(directions=rows))
+    assert sorted(patch.get_width() for patch in axes.patches) == [0.01, 2 / 3]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["skill", "alpha"]  # the least known on top

@@ -317,3 +317,98 @@ def test_the_recommended_cut_is_nearly_the_best_cut_of_its_ranking(name):
     got = true[advice.users - 1]
     assert got >= 0.95 * true.max()
     assert got >= 0.99 * true[-1]  # and not worse than no filter
+
+
+# ---------------------------------------------------------------------------------------------- by probability
+
+
+def _above(fit, wins, votes, tau):
+    """Pr(eta > tau) of a user with so many votes for the known stronger model, by numerical integration."""
+    from scipy import integrate, stats
+
+    population = stats.beta(*(float(fit.parameters[f"attentiveness_{name}"]) for name in ("alpha", "beta"))).pdf
+
+    def density(t):
+        p = 0.75 * t + 0.5 * (1 - t)
+        return population(t) * p**wins * (1 - p) ** (votes - wins)
+
+    return integrate.quad(density, tau, 1)[0] / integrate.quad(density, 0, 1)[0]
+
+
+@pytest.fixture(scope="module")
+def known():
+    model = er.BehaviorModel(er.Beta(), er.KnownAdvantage(0.75, stronger=("model_1", "model_2")), er.CoinFlip())
+    parameters = {"attentiveness_alpha": 1.2, "attentiveness_beta": 1.1}
+    truth = model.simulate(150, 30, 2, seed=8, parameters=parameters)
+    return truth, er.fit_em(model, truth.log)
+
+
+def test_the_probability_of_more_than_a_level(known):
+    truth, fit = known
+    frame = truth.log.to_arrow().to_pandas()
+    won = np.where(frame["winner"] == "model_a", frame["model_a"], frame["model_b"]) == "model_1"
+    wins = pd.Series(won).groupby(frame["user"]).sum()
+    for tau in (0.3, 0.7):
+        told = fit.probability_above(tau).set_index("user")["probability"]
+        wanted = pd.Series({user: _above(fit, n, 30, tau) for user, n in wins.items()})
+        np.testing.assert_allclose(told[wanted.index], wanted, atol=0.005)
+    new = er.read_comparisons(frame.assign(user="new_" + frame["user"]))
+    again = fit.probability_above(0.7, new)
+    np.testing.assert_allclose(again["probability"], told.reindex(again["user"].str[4:]), atol=1e-12)
+
+
+def test_the_criterion_keeps_as_many_as_are_sure(known):
+    _, fit = known
+    told = fit.probability_above(0.4)
+    advice = thresholds(fit).recommend("probability(0.4)>=0.8")
+    kept = told["mean"] >= advice.threshold
+    assert kept.sum() == advice.users
+    assert (told["probability"][kept] >= 0.8).all()
+    # One more user would not be sure.
+    dropped = told[~kept].sort_values("mean")
+    assert dropped["probability"].iloc[-1] < 0.8
+    with pytest.raises(EarnestError, match=r"no cut reaches it; the most attentive users are above 0.99"):
+        thresholds(fit).recommend("probability(0.99)>=0.99")
+    for wrong in ("probability>=0.9", "probability(x)>=0.9", "probability(0.5)>=2"):
+        with pytest.raises(EarnestError, match="probability"):
+            thresholds(fit).recommend(wrong)
+    label = er.fit_em(fit.model, known[0].log, method="label")
+    with pytest.raises(EarnestError, match="label EM gives no probabilities"):
+        thresholds(label).recommend("probability(0.4)>=0.8")
+
+
+# ---------------------------------------------------------------------------------------------- bands of a fit
+
+
+def test_a_fit_draws_bands_of_its_own(known):
+    truth, fit = known
+    curve = thresholds(fit, draws=300)
+    drawn = curve.drawn
+    # Users given the globals, averaged over these, are nearly the users at the estimate.
+    mean = fit.attentiveness.set_index("user")["mean"].reindex(drawn.users)
+    np.testing.assert_allclose(drawn.mean, mean, atol=0.12)
+    assert np.sqrt(np.mean((drawn.mean - mean) ** 2)) < 0.03
+    eta = truth.attentiveness.set_index("user")["attentiveness"].reindex(drawn.users).to_numpy()
+    row = curve.bands.iloc[0]
+    assert row["precision_lower"] < eta.mean() < row["precision_upper"]
+    assert np.quantile(curve.optimum, 0.05) < curve.recommend().threshold < np.quantile(curve.optimum, 0.95)
+    np.testing.assert_allclose(thresholds(fit, draws=300).bands, curve.bands)  # the same seed
+    plain = thresholds(fit)
+    assert plain.bands is None
+    assert curve.recommend().effective_labels == pytest.approx(plain.recommend().effective_labels, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"draws": 1}, "draws=1"), ({"draws": -3}, "draws=-3"), ({"draws": 2.5}, "draws=2.5")]
+)
+def test_draws_are_checked(known, settings, words):
+    with pytest.raises(EarnestError, match=words):
+        thresholds(known[1], **settings)
+
+
+def test_bands_are_of_the_fitted_log_and_of_a_population(known):
+    truth, fit = known
+    with pytest.raises(EarnestError, match="the fit's own log only"):
+        thresholds(fit, truth.log, draws=10)
+    with pytest.raises(EarnestError, match="label EM has no normal approximation"):
+        thresholds(er.fit_em(fit.model, truth.log, method="label"), draws=10)
