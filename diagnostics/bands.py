@@ -33,7 +33,7 @@ __all__ = ["Bands", "Drawn", "bands", "drawn_of_fit", "drawn_users"]
 LEVEL = 0.9
 _MOST_DRAWS, _BLOCK = 2000, 2_000_000  # draws that are looked at; numbers in memory beside them
 _MOST_CUTS = 500  # cuts at which a band is told
-_MOST_LEFT_OUT = 400  # draws behind leave-one-out weights
+_MOST_LEFT_OUT, _ENTRIES = 400, 40_000_000  # draws behind leave-one-out weights; at most so many x entries
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,16 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     if broken:
         raise EarnestError(f"thresholds: the draws of {broken[0]!r} are not all numbers; sample again")
     flat = {str(name): array.reshape(-1, *array.shape[2:]) for name, array in values.items()}
-    few = evenly(len(eta), _MOST_LEFT_OUT)
+    few = evenly(len(eta), _most_left_out(counts))
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
         np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[evenly(len(eta), _MOST_DRAWS)][:, place],
         information, log.fingerprint(),
     )  # fmt: skip
+
+
+def _most_left_out(counts: Counts) -> int:
+    return int(np.clip(_ENTRIES // max(len(counts.count), 1), 50, _MOST_LEFT_OUT))
 
 
 @float64
@@ -135,10 +139,11 @@ def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
     uniforms = rng.random((draws, len(fit.counts.users)))
     given = users_given(fit.model, fit.counts, stacked, lambda first, n: uniforms[first : first + n])
     eta = np.concatenate([part.attentiveness for part in given])
+    few = evenly(draws, _most_left_out(fit.counts))
+    information = _left_out(fit.model, fit.counts, {name: value[few] for name, value in stacked.items()}, eta[few])
     return Drawn(
-        np.asarray(fit.counts.users, dtype=str), fit.counts.n_comparisons(), eta, fit.leave_one_out_information(),
-        fit.fingerprint,
-    )  # fmt: skip
+        np.asarray(fit.counts.users, dtype=str), fit.counts.n_comparisons(), eta, information, fit.fingerprint
+    )
 
 
 def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:

@@ -45,7 +45,8 @@ def user_intervals(fit: Fit, users: Sequence[str] | int = 30, ax: Axes | None = 
             raise EarnestError(f"users: the fit knows no user {unknown[0]!r}")
         shown = frame[frame["user"].isin(users)]
     rows = np.arange(len(shown))
-    axes = ax if ax is not None else new_figure(height=max(2.6, 1.2 + 0.17 * len(rows)))[1][0]
+    height = max(2.6, 1.2 + 0.17 * len(rows))
+    axes = ax if ax is not None else new_figure(height=height)[1][0]
     known = shown[["lower", "upper"]].notna().all(axis=1).to_numpy()
     axes.hlines(rows[known], shown["lower"][known], shown["upper"][known], color=BLUE, linewidth=1.8)
     axes.plot(shown["mean"], rows, "o", color=INK, markersize=4, label=f"posterior mean, {fit.level:.0%} interval")
@@ -57,7 +58,7 @@ def user_intervals(fit: Fit, users: Sequence[str] | int = 30, ax: Axes | None = 
     axes.set_xlabel("attentiveness")
     some = f" ({len(rows)} of {len(frame):,})" if len(rows) < len(frame) else ""
     axes.set_title(f"How sure are we of a user?{some}")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.5 / max(axes.figure.get_figheight(), 1)))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.55 / height))
     return axes
 
 
@@ -78,7 +79,7 @@ def open_directions(found: Identifiability, n: int = 5, ax: Axes | None = None) 
     place = np.arange(len(rows))
     left = rows["remaining"].to_numpy(dtype=float)
     axes.barh(place, left, 0.55, color=np.where(left > 0.25, ORANGE, BLUE))
-    for y, share in zip(place, left, strict=True):
+    for y, share in enumerate(left.tolist()):
         axes.text(share + 0.012, y, f"{share:.0%}" if share >= 0.005 else "< 1 %", va="center", color=INK, fontsize=9)
     labels = ["\n".join(textwrap.wrap(text.partition(" (mean")[0], 52)[:3]) for text in rows["meaning"]]
     axes.set_yticks(place, labels, fontsize=8)
