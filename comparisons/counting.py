@@ -55,6 +55,7 @@ def count_cells(
     try:
         _check_ties(log, ties)
         _check_context(log, context)
+        _check_gold(log, ties, context)
         schema = schema or _schema(log, ties, context)
         return _assemble(log, schema, context, symmetric)
     finally:
@@ -104,6 +105,18 @@ def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
                 f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model "
                 f"needs in every row ({int(n):,} such rows); fill it in or leave {name!r} out of the model"
             )
+
+
+def _check_gold(log: ComparisonLog, ties: bool, context: tuple[str, ...]) -> None:
+    if ties or "gold" not in context or "gold" not in log.columns:
+        return
+    [n] = log.query("SELECT count(*) AS n FROM log WHERE gold = 'tie'")["n"].to_pylist()
+    if n:
+        raise InputError(
+            f"{_first_place(log, "gold = 'tie'")}, column {log.original('gold')!r}: the right answer is a tie, as of "
+            f"{int(n):,} comparisons, but the model knows no ties; add a rule for them, for example "
+            "BradleyTerry(ties=er.Davidson()), or leave these answers empty"
+        )
 
 
 def _first_place(log: ComparisonLog, where: str) -> str:

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
     from ..inference import Fit
 
-__all__ = ["Bands", "Drawn", "bands", "drawn_of_fit", "drawn_users"]
+__all__ = ["MOST_DRAWS", "Bands", "Drawn", "bands", "drawn_of_fit", "drawn_users"]
 
 LEVEL = 0.9
-_MOST_DRAWS, _BLOCK = 2000, 2_000_000  # draws that are looked at; numbers in memory beside them
+MOST_DRAWS = 2000
+"""Draws that are looked at."""
+
+_BLOCK = 2_000_000  # numbers in memory beside them
 _MOST_CUTS = 500  # cuts at which a band is told
 _MOST_LEFT_OUT, _ENTRIES = 400, 40_000_000  # draws behind leave-one-out weights; at most so many x entries
 
@@ -116,7 +119,7 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     few = evenly(len(eta), _most_left_out(counts))
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
-        np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[evenly(len(eta), _MOST_DRAWS)][:, place],
+        np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[evenly(len(eta), MOST_DRAWS)][:, place],
         information, log.fingerprint(),
     )  # fmt: skip
 
@@ -136,14 +139,17 @@ def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
     reach = np.maximum(BOX, np.abs(fit.centre))
     unpacked = [fit.table.unpack(NUMPY, point) for point in np.clip(points, -reach, reach)]
     stacked = {name: np.stack([np.asarray(one[name]) for one in unpacked]) for name in unpacked[0]}
-    uniforms = rng.random((draws, len(fit.counts.users)))
-    given = users_given(fit.model, fit.counts, stacked, lambda first, n: uniforms[first : first + n])
-    eta = np.concatenate([part.attentiveness for part in given])
+    n_users = len(fit.counts.users)
+
+    def uniforms(first: int, n: int) -> np.ndarray:  # the same whatever thread asks, and when
+        return np.random.default_rng([fit.seed, 7, first]).random((n, n_users))
+
+    eta = np.empty((draws, n_users))
+    for part in users_given(fit.model, fit.counts, stacked, uniforms):
+        eta[part.first : part.first + len(part.mean)] = part.attentiveness
     few = evenly(draws, _most_left_out(fit.counts))
     information = _left_out(fit.model, fit.counts, {name: value[few] for name, value in stacked.items()}, eta[few])
-    return Drawn(
-        np.asarray(fit.counts.users, dtype=str), fit.counts.n_comparisons(), eta, information, fit.fingerprint
-    )
+    return Drawn(np.asarray(fit.counts.users, dtype=str), fit.counts.n_comparisons(), eta, information, fit.fingerprint)
 
 
 def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:

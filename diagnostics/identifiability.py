@@ -13,7 +13,9 @@ from ..inference.arrays import float64
 from ..inference.em import MarginalEM
 from ..inference.maximize import BOX
 from ..inference.users import workload
+from ..models.gold import GOLD, GOLD_USER
 from ..models.namespace import NUMPY
+from ..models.supports import ZeroSum
 from .scale import Scale, mean_attentiveness, scale_of_fit
 from .users_apart import contrarians, votes_and_attentiveness
 
@@ -27,6 +29,7 @@ _NOTICED = 0.3  # change of a parameter, in prior standard deviations, that is w
 _WEAK = (
     3.0  # information in units of the prior's below which a direction is called weak: a quarter of its variance left
 )
+_TOLD = 12  # directions that are put into words
 _PROBABLE, _UNLIKELY = 0.9, 0.001
 
 
@@ -36,10 +39,11 @@ class Identifiability:
 
     Attributes:
         scale: how far the votes alone let the users' mean attentiveness be moved.
-        only_ranking: whether that is so far that only the ranking of users is identified.
+        only_ranking: whether that is so far that only the ranking of users is identified; None where the search for the
+            ends of the interval failed.
         directions: one row a direction of the free parameters, the least known first: information (of the votes, in
             units of the prior's), remaining (share of the prior's variance that is left), meaning (what changes along
-            it, one posterior standard deviation to either side).
+            it, one posterior standard deviation to either side; of the first twelve).
         contraction: one row a scalar parameter: parameter, scale ("free" where it is taken as a logarithm or logit),
             prior_sd, posterior_sd, contraction (1 - posterior variance / prior variance).
         contrarians: users whose votes a turned-round preference explains better, likeliest first; see `contrarians`.
@@ -49,7 +53,7 @@ class Identifiability:
     """
 
     scale: Scale
-    only_ranking: bool
+    only_ranking: bool | None
     directions: pd.DataFrame
     contraction: pd.DataFrame
     contrarians: pd.DataFrame
@@ -69,7 +73,8 @@ def identifiability(fit: Fit) -> Identifiability:
         fit: result of marginal EM.
 
     Raises:
-        EarnestError: a fit by label EM (it has no population), one that is not finite, or a model without unknowns.
+        EarnestError: a fit by label EM (it has no population), one that is not finite, a model without unknowns, or a
+            log of gold users only.
 
     Reference: model.md, sections 7 and 10; Raue et al. (2009), Bioinformatics 25 (profile likelihood).
     """
@@ -82,7 +87,9 @@ def identifiability(fit: Fit) -> Identifiability:
         raise EarnestError(f"identifiability: the fit is not finite (its status is {fit.status!r})")
     if fit.table.size == 0:
         raise EarnestError("identifiability: the model has no unknown parameter, so there is nothing to identify")
-    scale = scale_of_fit(fit)
+    if fit.model.attends(fit.counts.users).all():
+        raise EarnestError("identifiability: every user is a gold user, so the votes tell of no population")
+    scale = scale_of_fit(fit, known=True)
     prior = _prior_draws(fit)
     directions = _directions(fit, prior)
     contraction = _contraction(fit, prior)
@@ -107,17 +114,29 @@ def _directions(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
     """
     engine = MarginalEM(fit.model, workload(fit.counts).problem, prior=False)
     information = -engine.hessian(fit.free)
-    covariance = np.atleast_2d(np.cov(prior.T)) + 1e-9 * np.eye(fit.table.size)
-    root = np.linalg.cholesky(covariance)
+    root = np.linalg.cholesky(_prior_covariance(fit, prior))
     values, vectors = np.linalg.eigh(root.T @ information @ root)
     rows = []
     for value, vector in zip(values, vectors.T, strict=True):
         kept = max(float(value), 0.0)
-        step = root @ vector / np.sqrt(1.0 + kept)
-        rows.append(
-            {"information": float(value), "remaining": 1.0 / (1.0 + kept), "meaning": _meaning(fit, step, prior)}
-        )
+        meaning = _meaning(fit, root @ vector / np.sqrt(1.0 + kept), prior) if len(rows) < _TOLD else ""
+        rows.append({"information": float(value), "remaining": 1.0 / (1.0 + kept), "meaning": meaning})
     return pd.DataFrame(rows, columns=["information", "remaining", "meaning"])
+
+
+def _prior_covariance(fit: Fit, prior: np.ndarray) -> np.ndarray:
+    """Of the free parameters, (size, size).
+
+    Parameters are independent of each other, and entries of one are alike: so are the free coordinates of entrywise
+    supports and of vectors that sum to zero (their basis is orthonormal). Only a simplex's are not, and are few.
+    """
+    out = np.zeros((fit.table.size, fit.table.size))
+    for parameter in fit.table.parameters:
+        where, shape = fit.table.slices[parameter.name], fit.table.shape(parameter)
+        own = prior[:, where]
+        entrywise = parameter.support.free_size(shape) == int(np.prod(shape)) or isinstance(parameter.support, ZeroSum)
+        out[where, where] = np.eye(own.shape[1]) * own.var(0).mean() if entrywise else np.atleast_2d(np.cov(own.T))
+    return out + 1e-9 * np.eye(fit.table.size)
 
 
 def _meaning(fit: Fit, step: np.ndarray, prior: np.ndarray) -> str:
@@ -190,17 +209,20 @@ def _contraction(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
 
 
 def _on_scale(scale: Scale) -> list[str]:
+    if scale.only_ranking is None:
+        return [scale.warning]
     at_least = "" if scale.exact else " at least"
+    factor = f"{scale.factor:.2f}" if scale.factor < 100 else "more than 100"
     if scale.only_ranking:
         said = (
             "Only the ranking of users is identified, not their attentiveness on an absolute scale: the votes are "
             f"nearly as probable with a mean attentiveness of {scale.lower:.2f} as with {scale.upper:.2f} (90 % "
-            f"profile interval, a factor of{at_least} {scale.factor:.2f}). {_trade(scale)}".strip()
+            f"profile interval, a factor of{at_least} {factor}). {_trade(scale)}".strip()
         )
         return [said]
     return [
         f"Attentiveness is known on its absolute scale: by the votes alone the users' mean lies between "
-        f"{scale.lower:.2f} and {scale.upper:.2f} (90 % profile interval, a factor of{at_least} {scale.factor:.2f})."
+        f"{scale.lower:.2f} and {scale.upper:.2f} (90 % profile interval, a factor of {factor})."
     ]
 
 
@@ -252,13 +274,14 @@ def _on_users(apart: pd.DataFrame, votes: dict[str, float]) -> list[str]:
 
 def _advice(fit: Fit, scale: Scale) -> tuple[str, ...]:
     said = []
-    if scale.if_known is not None:
-        low, high = scale.if_known
+    low, high = scale.if_known or (0.0, 1.0)
+    if high / max(low, 1e-300) < 0.9 * scale.factor:
         said.append(
             "If it were known how often an attentive user sides with the better model (KnownAdvantage), the mean "
             f"would lie between {low:.2f} and {high:.2f}."
         )
-    if fit.model.gold is None:
+    context = fit.counts.cells.context
+    if not any(np.any(context[name] > 0) for name in (GOLD, GOLD_USER) if name in context):
         said.append(
             "Users who are known to attend, or comparisons whose right answer is known, fix the scale: "
             "BehaviorModel(gold=er.Gold(users=[...]))."

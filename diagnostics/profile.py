@@ -15,9 +15,10 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
-__all__ = ["Profile", "profile"]
+__all__ = ["Function", "Profile", "profile"]
 
 Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
+"""Free parameters (size,) -> value and gradient (size,)."""
 
 _ROUNDS = 4  # of seeking the ends again where a higher top was found on the way
 _SLACK = 0.01  # nats that an end may miss the level by
@@ -74,6 +75,7 @@ def profile(
         return free
 
     def scaled(function: Function, sign: float) -> Function:
+        @_remembered
         def inside(move: np.ndarray) -> tuple[float, np.ndarray]:
             value, slope = function(at(move))
             return sign * value, sign * slope[loose] * size
@@ -88,23 +90,43 @@ def profile(
         higher = max(ends, key=lambda end: end[1])
         if higher[1] <= top + _SLACK:
             break
-        top, summit = higher[1:]
-    (low, *_), (high, *_) = ends
-    exact = all(abs(-minus(end)[0] - (top - drop)) < _SLACK or _on_the_box(end, bounds) for end in (low, high))
+        top, summit = higher[1:3]
+    low, high = (end[0] for end in ends)
+    # An optimum above the level lies on the box: nothing but the box kept it from going on.
+    exact = all(
+        abs(-minus(end[0])[0] - (top - drop)) < _SLACK or (end[3] and _on_the_box(end[0], bounds)) for end in ends
+    )
     lower, upper = (float(quantity(at(end))[0]) for end in (low, high))
     return Profile(lower, upper, at(low), at(high), exact)
 
 
+def _remembered(function: Function) -> Function:
+    """The last answer again where it is asked twice: optimisers ask for value and slope separately."""
+    last: tuple[np.ndarray, tuple[float, np.ndarray]] | None = None
+
+    def answer(move: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal last
+        if last is None or not np.array_equal(last[0], move):
+            last = (np.array(move), function(move))
+        return last[1]
+
+    return answer
+
+
 def _end(
     minus: Function, quantity: Function, start: np.ndarray, least: float, bounds: list[tuple[float, float]]
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """The point of least quantity where the log-likelihood is `least` or more; and the highest point on the way."""
+) -> tuple[np.ndarray, float, np.ndarray, bool]:
+    """The point of least quantity where the log-likelihood is `least` or more.
+
+    Also the highest point on the way (value and place), and whether the search says that it arrived.
+    """
     seen: tuple[float, np.ndarray] = (-np.inf, start)
 
     def room(move: np.ndarray) -> float:
         nonlocal seen
         value = -minus(move)[0]
-        seen = max(seen, (value, np.array(move)), key=lambda pair: pair[0])
+        if value > seen[0]:
+            seen = (value, np.array(move))
         return value - least
 
     answer = minimize(
@@ -113,13 +135,13 @@ def _end(
     )  # fmt: skip
     end = np.asarray(answer.x)
     # Where the search ended outside, the last point is brought back along the line from the start.
-    if room(end) < -_SLACK:
+    if not room(end) >= -_SLACK:  # also where it is not a number
         inside, outside = 0.0, 1.0
         for _ in range(40):
             middle = 0.5 * (inside + outside)
             inside, outside = (middle, outside) if room(start + middle * (end - start)) >= 0 else (inside, middle)
         end = start + inside * (end - start)
-    return end, *seen
+    return end, *seen, bool(answer.success)
 
 
 def _on_the_box(end: np.ndarray, bounds: list[tuple[float, float]]) -> bool:

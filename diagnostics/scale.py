@@ -27,7 +27,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable
-from .profile import Profile, profile
+from .profile import Function, Profile, profile
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -40,7 +40,7 @@ WIDEST = 1.5
 
 LEVEL = 0.9
 _STARTS = 200  # draws of a posterior that say where it lies
-_MOST_USERS = 20_000  # of larger logs so many, evenly, stand for all
+_MOST_USERS = 10_000  # of larger logs so many, evenly, stand for all
 _GRID = 2.0 * np.sinh(np.linspace(-1.0, 1.0, 4001) * np.arcsinh(5e3))  # logits, denser in the middle
 
 
@@ -51,9 +51,10 @@ class Scale:
     Attributes:
         mean: at the estimate.
         lower, upper: 90 % profile-likelihood interval.
-        if_known: the same if the preference's parameters were known to be as estimated; None where it has none.
+        if_known: the same if the preference's parameters were known to be as estimated; None where it has none, or
+            where this was not asked.
         at_lower, at_upper: {parameter: value} where the ends are reached.
-        exact: whether both ends were found; else the interval may be wider.
+        exact: whether both ends were found; else the interval may be wider than it says.
     """
 
     mean: float
@@ -70,13 +71,20 @@ class Scale:
         return self.upper / max(self.lower, 1e-300)
 
     @property
-    def only_ranking(self) -> bool:
-        """Whether the absolute scale is open."""
-        return self.factor > WIDEST
+    def only_ranking(self) -> bool | None:
+        """Whether the absolute scale is open; None where the interval is narrow, but its ends were not found."""
+        if self.factor > WIDEST:
+            return True
+        return False if self.exact and np.isfinite(self.factor) else None
 
     @property
     def warning(self) -> str:
-        """A sentence where the absolute scale is open, else ""."""
+        """A sentence where the absolute scale is open, or may be; else ""."""
+        if self.only_ranking is None:
+            return (
+                "Whether attentiveness is known on its absolute scale could not be determined: the search for how far "
+                "the users' mean can be moved came to no end."
+            )
         if not self.only_ranking:
             return ""
         return (
@@ -95,6 +103,9 @@ def _free_sd(spread: np.ndarray) -> np.ndarray:
 @partial(jax.jit, static_argnames=("model", "table"))
 def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
     values, population = table.unpack(JNP, free), model.attentiveness
+    rule = population.gauss(JNP, values, 2)
+    if rule is not None:  # exact for a mean, however narrow or split the population is
+        return jax.scipy.special.logsumexp(rule[1] + jnp.log(rule[0]))
     kind = population.latents(table.schema)
     latent = jnp.arange(kind.size) if isinstance(kind, Finite) else jnp.asarray(_GRID)
     log_weights = population.log_weights(JNP, values, latent)
@@ -114,26 +125,18 @@ def mean_attentiveness(model: BehaviorModel, table: ParameterTable, free: np.nda
 
 
 @float64
-def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.ndarray) -> Scale:
+def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.ndarray, known: bool = False) -> Scale:
     """How far the votes alone let the users' mean attentiveness be moved.
 
     Args:
         model: the declaration (settled).
-        counts: the votes; of more than 20,000 users so many, evenly, stand for all.
+        counts: the votes.
         free: estimate on the free scale, (size,).
         spread: its covariance, (size, size), for the scale of the search.
+        known: also ask what would be, were the preference known.
     """
     table = model.table(counts.cells.schema)
-    share, n_users = 1.0, len(counts.users)
-    if n_users > _MOST_USERS:
-        keep = np.zeros(n_users, dtype=bool)
-        keep[evenly(n_users, _MOST_USERS)] = True
-        share, counts = _MOST_USERS / n_users, restricted(counts, keep)
-    engine = MarginalEM(model, workload(counts).problem, prior=False)
-
-    def log_likelihood(z: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = engine.value_and_slope(z)
-        return value / share, slope / share
+    log_likelihood = _log_likelihood(model, counts, free)
 
     def log_mean(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = _log_mean_and_slope(model, table, jnp.asarray(z))
@@ -146,26 +149,64 @@ def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.
     for parameter in model.preference.parameters(table.schema):
         preference[table.slices[parameter.name]] = True
     whole = interval(None)
-    known = interval(preference) if preference.any() and not preference.all() else None
+    asked = known and preference.any() and not preference.all()
+    if_known = interval(preference) if asked else None
     values = _unpacker(table)
     return Scale(
         mean=float(np.exp(log_mean(free)[0])),
         lower=float(np.exp(whole.lower)),
         upper=float(np.exp(whole.upper)),
-        if_known=None if known is None else (float(np.exp(known.lower)), float(np.exp(known.upper))),
+        if_known=None if if_known is None else (float(np.exp(if_known.lower)), float(np.exp(if_known.upper))),
         at_lower=values(whole.at_lower),
         at_upper=values(whole.at_upper),
         exact=whole.exact,
     )
 
 
+def _log_likelihood(model: BehaviorModel, counts: Counts, free: np.ndarray) -> Function:
+    """Log-likelihood and gradient of all users, without priors.
+
+    Of many users some, evenly, stand for all (but for gold users, who are few and tell most): with s their share, log L
+    is taken to be log L_some / s + log L_gold, tilted so that its slope at the estimate is that of all users. The top
+    is then where it is, and the fall away from it is estimated (Jordan, Lee and Yang 2019, JASA 114: surrogate
+    likelihoods).
+    """
+    gold = model.attends(counts.users)
+    usual = np.flatnonzero(~gold)
+    if len(usual) <= _MOST_USERS:
+        return MarginalEM(model, workload(counts).problem, prior=False).value_and_slope
+    chosen = np.zeros(len(gold), dtype=bool)
+    chosen[usual[evenly(len(usual), _MOST_USERS)]] = True
+    share = chosen.sum() / len(usual)
+    parts = [(1.0 / share, chosen)] + ([(1.0, gold)] if gold.any() else [])
+    engines = [
+        (weight, MarginalEM(model, workload(restricted(counts, users)).problem, prior=False)) for weight, users in parts
+    ]
+
+    def surrogate(z: np.ndarray) -> tuple[float, np.ndarray]:
+        told = [(weight, *engine.value_and_slope(z)) for weight, engine in engines]
+        return sum(weight * value for weight, value, _ in told), sum(
+            (weight * slope for weight, _, slope in told), zero
+        )
+
+    zero = np.zeros(free.size)
+    every = MarginalEM(model, workload(counts).problem, prior=False)
+    tilt = every.value_and_slope(free)[1] - surrogate(free)[1]
+
+    def log_likelihood(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = surrogate(z)
+        return value + float(tilt @ (z - free)), slope + tilt
+
+    return log_likelihood
+
+
 def _unpacker(table: ParameterTable) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     return lambda free: {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
 
 
-def scale_of_fit(fit: Fit) -> Scale:
-    """The scale of a fit by marginal EM."""
-    return scale_of(fit.model, fit.counts, fit.free, fit.spread)
+def scale_of_fit(fit: Fit, known: bool = False) -> Scale:
+    """The scale of a fit by marginal EM; see `scale_of`."""
+    return scale_of(fit.model, fit.counts, fit.free, fit.spread, known)
 
 
 def scale_of_posterior(trace: Any, log: ComparisonLog) -> Scale:

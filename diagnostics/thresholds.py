@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError, InputError
-from .bands import Drawn, bands, drawn_of_fit, drawn_users
+from .bands import MOST_DRAWS, Drawn, bands, drawn_of_fit, drawn_users
 from .curves import Recommendation, Regret, ThresholdCurve, curve_table
 from .scale import Scale, scale_of_fit, scale_of_posterior
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Recommendation", "Regret", "ThresholdCurve", "thresholds"]
 
 
+_MOST_NUMBERS = 200_000_000  # draws x users
 _LABEL_CAVEAT = (
     "Label EM's estimates are no posterior means: with few votes a user they lie too near to 0 and 1, and precision "
     "and effective labels are overstated."
@@ -77,6 +78,7 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         )
     table = curve_table(m, n)
     scaled = getattr(source, "method", "") == "marginal" and source.table.size > 0
+    judged = scaled and not source.model.attends(source.counts.users).all()
     return ThresholdCurve(
         table=table,
         unfiltered=float(table["effective_labels"].iloc[0]),
@@ -86,7 +88,7 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         users=len(m),
         caveat=_LABEL_CAVEAT if getattr(source, "method", "") == "label" else "",
         above=(lambda tau: _above(source, log, tau)) if scaled else None,
-        judge=(lambda: scale_of_fit(source)) if scaled else None,
+        judge=(lambda: scale_of_fit(source)) if judged else None,
     )
 
 
@@ -95,8 +97,14 @@ def _judge_of(trace: Any, log: ComparisonLog | None) -> Callable[[], Scale] | No
 
 
 def _check_draws(draws: int, source: Any, log: ComparisonLog | None) -> None:
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 0 or draws == 1:
-        raise EarnestError(f"draws={draws!r}: expected 0 (no bands) or a whole number of at least 2")
+    whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
+    if not whole or not (draws == 0 or 2 <= draws <= MOST_DRAWS):
+        raise EarnestError(f"draws={draws!r}: expected 0 (no bands) or a whole number from 2 to {MOST_DRAWS:,}")
+    if draws * len(getattr(source, "attentiveness", ())) > _MOST_NUMBERS:
+        raise EarnestError(
+            f"draws={draws:,} of {len(source.attentiveness):,} users are more than the {_MOST_NUMBERS:,} numbers that "
+            "are held in memory; take fewer draws"
+        )
     if draws and log is not None:
         raise EarnestError("draws: bands are told for the fit's own log only; leave log out")
     if draws and source.method != "marginal":

@@ -24,6 +24,7 @@ from ..inference.nodes import SHARED_NODES, place_nodes
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
+from ..models.gold import GOLD
 from ..models.namespace import NUMPY
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def contrarians(fit: Fit) -> pd.DataFrame:
     outcome = np.asarray(view.outcome)
     turned = [np.asarray(fit.model.log_prob(NUMPY, values, view.with_outcome(y))[0]) for y in (1, 0)]
     log_q = np.where(outcome == 0, turned[0], np.where(outcome == 1, turned[1], log_p))
+    if GOLD in view.context:  # to miss a known answer is no taste
+        log_q = np.where(view[GOLD] > 0, log_p, log_q)
     pad = len(work.problem.cells) - len(view)
     p, q, c = (np.exp(np.concatenate([part, np.repeat(part[:1], pad)])) for part in (log_p, log_q, log_c))
     usual, other = (

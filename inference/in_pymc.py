@@ -131,6 +131,9 @@ def run_pymc(
             save_warmup=False, blocking=False,
         )  # fmt: skip
         running.append(course)
+        if stop.is_set():  # Ctrl-C came while this one was being set up
+            course.cancel()
+            raise CancelledError
         tree = course.wait()
         values = {str(name): np.asarray(tree.posterior[name])[0] for name in tree.posterior.data_vars}
         stats = {

@@ -195,14 +195,14 @@ class Fit:
         return attentiveness_for(self, log)
 
     def probability_above(self, level: float, log: ComparisonLog | None = None) -> pd.DataFrame:
-        """Pr(eta_u > level) given the estimated globals, to half a per cent: data frame with user, mean, probability.
+        """Pr(eta_u > level) given the estimated globals: data frame with user, mean, probability.
 
         Args:
             level: an attentiveness.
             log: whose users; by default the fit's own. Users whom the fit does not know are scored.
 
         Raises:
-            EarnestError: a fit by label EM.
+            EarnestError: a fit by label EM, or a level outside [0, 1].
         """
         from .scoring import probability_above
 

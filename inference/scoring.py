@@ -15,7 +15,7 @@ from .arrays import JNP, float64
 from .label import best_attentiveness
 from .merge import usable_schema
 from .results import Fit
-from .users import carried_intervals, summarise, workload
+from .users import carried_intervals, probabilities_above, summarise, workload
 
 __all__ = ["attentiveness_for", "count_for", "population_density", "probability_above", "score", "user_frame"]
 
@@ -85,14 +85,13 @@ def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     return pd.concat([known, fresh]).sort_values("user", kind="stable").reset_index(drop=True)
 
 
-_LEVELS = tuple(np.round(np.linspace(0.005, 0.995, 199), 3))
-
-
 @float64
 def probability_above(fit: Fit, level: float, log: ComparisonLog | None) -> pd.DataFrame:
     """See `Fit.probability_above`."""
     if fit.method == "label":
         raise EarnestError("probability_above: label EM gives no probabilities of attentiveness; fit by marginal EM")
+    if not isinstance(level, int | float | np.number) or not 0 <= level <= 1:
+        raise EarnestError(f"probability_above: level={level!r}: expected an attentiveness between 0 and 1")
     frame = (fit.attentiveness if log is None else attentiveness_for(fit, log))[["user", "mean"]]
     known = np.asarray(fit.counts.users, dtype=str)
     above = pd.Series(_above(fit, fit.counts, False, level), index=known)
@@ -106,8 +105,9 @@ def probability_above(fit: Fit, level: float, log: ComparisonLog | None) -> pd.D
 def _above(fit: Fit, counts: Counts, by_pair: bool, level: float) -> np.ndarray:
     """Pr(eta_u > level) of every user in the counts at the fit's globals, (user,)."""
     work = workload(counts, usable_schema(fit.schema, counts, by_pair))
-    quantiles = summarise(fit.model, fit.free, work, _LEVELS).quantiles
-    probability = np.array([1.0 - np.interp(level, row, _LEVELS, left=0.0, right=1.0) for row in quantiles])
+    # The ends are in no continuous population.
+    inside = float(np.clip(level, 1e-12, 1 - 1e-12)) if fit.population_density(np.array([0.5])) is not None else level
+    probability = probabilities_above(fit.model, fit.free, work, inside)
     return np.where(fit.model.attends(counts.users), float(level < 1), probability[work.pattern_of_user])
 
 

@@ -8,5 +8,5 @@ __all__ = ["evenly"]
 
 
 def evenly(size: int, most: int) -> np.ndarray:
-    """At most so many of the numbers 0 .. size - 1, first and last among them."""
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
+    """At most so many (one at least) of the numbers 0 .. size - 1, evenly; the first, and of several the last."""
+    return np.unique(np.linspace(0, size - 1, max(min(size, most), 1)).round().astype(int))

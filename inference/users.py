@@ -22,7 +22,7 @@ from .marginal import Problem, log_posterior, nodes_at, probabilities
 from .maximize import BOX
 from .nodes import Nodes
 
-__all__ = ["Summary", "Workload", "carried_intervals", "refinement", "summarise", "workload"]
+__all__ = ["Summary", "Workload", "carried_intervals", "probabilities_above", "refinement", "summarise", "workload"]
 
 _STRATA = tuple((j + 0.5) / 16 for j in range(16))
 
@@ -83,6 +83,34 @@ def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Se
     parts = _summaries(model, free, work.problem, nodes, tuple(levels) or _STRATA)
     mean, sd, quantiles = (work.layout.patterns(part) for part in parts)
     return Summary(mean, sd, quantiles if len(levels) else quantiles[:, :0])
+
+
+def probabilities_above(model: BehaviorModel, free: np.ndarray, work: Workload, level: float) -> np.ndarray:
+    """Posterior probability of more attentiveness than `level` (from 0 to 1), given the globals, (pattern,)."""
+    if len(work.counts.users) == 0:
+        return np.zeros(0)
+    nodes = nodes_at(model, free, work.problem)
+    return work.layout.patterns(_above(model, free, work.problem, nodes, level))
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _above(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, level: Any) -> Any:
+    """Pr(eta > level) of every pattern, (chunk, pattern)."""
+    schema = problem.cells.schema
+    values = model.table(schema).unpack(JNP, free)
+    p, c = probabilities(model, values, problem.cells)
+    finite = isinstance(model.attentiveness.latents(schema), Finite)
+
+    def one(group: Group, at: Nodes) -> Any:
+        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        if finite:
+            eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
+            return jnp.sum(jnp.where(eta > level, weights, 0.0), axis=1)
+        scores, where = _distribution(weights, jnp.broadcast_to(at.latent, weights.shape))
+        logit = jnp.log(level) - jnp.log1p(-level)
+        return jax.scipy.special.ndtr(-jax.vmap(lambda x, known: jnp.interp(logit, x, known))(where, scores))
+
+    return over_chunks(one, problem.group, nodes)
 
 
 def carried_intervals(
@@ -157,12 +185,16 @@ def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
     nodes and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is
     nearly straight.
     """
+    scores, at = _distribution(weights, logit)
+    wanted = jnp.asarray(norm.ppf(np.asarray(levels)))
+    return jax.nn.sigmoid(jax.vmap(lambda known, x: jnp.interp(wanted, known, x))(scores, at))
+
+
+def _distribution(weights: Any, logit: Any) -> tuple[Any, Any]:
+    """Normal scores of the distribution function, and the logits where it has them, (pattern, fine) each."""
     integral, refine = refinement(weights.shape[1])
     distribution = jnp.clip(weights @ integral.T, 1e-14, 1 - 1e-14)
-    scores = jax.scipy.special.ndtri(jax.lax.cummax(distribution, axis=1))
-    wanted = jnp.asarray(norm.ppf(np.asarray(levels)))
-    at = logit @ refine.T
-    return jax.nn.sigmoid(jax.vmap(lambda known, x: jnp.interp(wanted, known, x))(scores, at))
+    return jax.scipy.special.ndtri(jax.lax.cummax(distribution, axis=1)), logit @ refine.T
 
 
 @cache

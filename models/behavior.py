@@ -103,6 +103,8 @@ class BehaviorModel:
         """A copy in which everything that the declaration left to the data is settled."""
         view = CellView.of(counts.cells, schema)
         totals = np.bincount(counts.cell, weights=counts.count, minlength=len(counts.cells))
+        if GOLD in view.context:
+            totals = np.where(view[GOLD] > 0, 0.0, totals)  # their answers were known: they tell nothing of the models
         settled = {role: getattr(self, role).prepare(view.schema, view, totals) for role in _ROLES}
         return replace(self, **settled)  # `prepare` keeps the kind; __post_init__ checks it
 

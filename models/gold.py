@@ -47,13 +47,14 @@ class Gold:
 
     def __post_init__(self) -> None:
         given: Any = self.users
-        if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        if not isinstance(given, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in given):
             raise EarnestError(f"Gold(users={given!r}): expected a list of users' names")
         object.__setattr__(self, "users", tuple(sorted(set(given))))
         if not isinstance(self.answers, bool):
             raise EarnestError(f"Gold(answers={self.answers!r}): expected True or False")
-        if not isinstance(self.error, int | float) or not 0 < self.error < 0.5:
+        if not isinstance(self.error, int | float | np.number) or not 0 < self.error < 0.5:
             raise EarnestError(f"Gold(error={self.error!r}): expected a number above 0 and below 0.5")
+        object.__setattr__(self, "error", float(self.error))
 
     def known(self, users: Any) -> np.ndarray:
         """Which of some users attend, (user,) booleans."""
@@ -97,13 +98,17 @@ class Gold:
 def gold_notes(gold: Gold | None, log: ComparisonLog, users: Any) -> list[str]:
     """What the reader should know of a log's gold: what is not looked at, and what is looked for and not there."""
     there = GOLD in log.columns
-    if gold is None:
+    if gold is None or (there and not gold.answers):
         said = "the log has a column of gold answers, which the model does not look at: BehaviorModel(gold=er.Gold())"
         return [said] if there else []
+    return [*_absent(gold, there, users)]
+
+
+def _absent(gold: Gold, there: bool, users: Any) -> list[str]:
     missing = sorted(set(gold.users) - set(np.asarray(users, dtype=str).tolist()))
     notes = []
     if missing:
         notes.append(f"{len(missing)} of {len(gold.users)} gold users gave no votes here, {missing[0]!r} for one")
-    if gold.answers and not there and not gold.users:
+    if gold.answers and not there and len(missing) == len(gold.users):
         notes.append("the model looks at gold answers, but the log has no column of them (gold=...)")
     return notes

@@ -6,6 +6,7 @@ import pytest
 from scipy import optimize, special, stats
 
 import earnest as er
+from earnest.diagnostics import scale as scale_module
 from earnest.diagnostics.profile import profile
 from earnest.diagnostics.scale import mean_attentiveness, scale_of_fit
 from earnest.diagnostics.users_apart import contrarians, votes_and_attentiveness
@@ -52,10 +53,40 @@ def test_a_flat_direction_is_followed_to_the_box():
     assert found.at_lower[1] == 0
 
 
+def test_a_likelihood_that_is_no_number_is_not_entered():
+    def inside(z):
+        return (-0.1 * float(z @ z), -0.2 * z) if z @ z < 1 else (float("nan"), z)
+
+    found = profile(inside, linear(np.array([1.0, 0.0])), np.zeros(2), np.ones(2), 12.0)
+    assert -1 <= found.lower <= found.upper <= 1
+    assert not found.exact
+
+
+def test_an_end_that_was_not_found_is_no_knowledge():
+    narrow = scale_module.Scale(0.5, 0.48, 0.52, None, {}, {}, exact=False)
+    assert narrow.only_ranking is None
+    assert "could not be determined" in narrow.warning
+    assert scale_module.Scale(0.5, 0.48, 0.52, None, {}, {}, exact=True).only_ranking is False
+    assert scale_module.Scale(0.5, 0.3, 0.6, None, {}, {}, exact=False).only_ranking is True
+
+
+def test_many_parameters_are_not_weak_by_chance():
+    """Votes that tell of every skill what the prior does: no direction stands out by the noise of prior draws."""
+    from earnest.diagnostics.identifiability import _prior_covariance, _prior_draws
+
+    model = er.BehaviorModel(casual=er.CoinFlip())
+    fit = er.fit_em(model, model.simulate(60, 30, 40, seed=1).log)
+    covariance = _prior_covariance(fit, _prior_draws(fit))
+    where = fit.table.slices["skill"]
+    skill = covariance[where, where]
+    np.testing.assert_allclose(skill, np.eye(39) * skill[0, 0])
+    np.testing.assert_allclose(skill[0, 0], model.preference.prior.scale**2, rtol=0.05)
+
+
 def test_the_mean_of_the_population():
     log = KNOWN.simulate(5, 4, 2, seed=0).log
     table = er.fit_em(KNOWN, log).table
-    for alpha, beta in ((1.0, 1.0), (0.05, 0.3), (40.0, 3.0), (300.0, 900.0)):
+    for alpha, beta in ((1.0, 1.0), (0.05, 0.3), (40.0, 3.0), (300.0, 900.0), (1e-5, 3e-5), (1e5, 3e4)):
         free = table.pack({"attentiveness_alpha": np.array(alpha), "attentiveness_beta": np.array(beta)})
         assert mean_attentiveness(KNOWN, table, free) == pytest.approx(alpha / (alpha + beta), rel=1e-6)
     groups = er.BehaviorModel(er.Groups(2), KNOWN.preference, KNOWN.casual)
@@ -90,6 +121,19 @@ def test_the_scale_is_the_profile_of_another_program():
     np.testing.assert_allclose([scale.lower, scale.upper], ends, atol=2e-4)
     assert scale.exact
     assert scale.if_known is None  # nothing of the preference is unknown
+
+
+def test_some_users_stand_for_many(monkeypatch):
+    """A tenth of the users, tilted to the slope of all: the interval is that of all, not that around their own top."""
+    log = KNOWN.simulate(4000, 12, 2, seed=5, parameters=EVEN).log
+    fit = er.fit_em(KNOWN, log)
+    whole = scale_of_fit(fit)
+    monkeypatch.setattr(scale_module, "_MOST_USERS", 400)
+    part = scale_of_fit(fit)
+    half = (whole.upper - whole.lower) / 2
+    assert abs(part.lower - whole.lower) < 0.25 * half
+    assert abs(part.upper - whole.upper) < 0.25 * half
+    assert (part.lower, part.upper) != (whole.lower, whole.upper)
 
 
 # ---------------------------------------------------------------------------------------------- verdicts

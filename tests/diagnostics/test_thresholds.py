@@ -351,10 +351,25 @@ def test_the_probability_of_more_than_a_level(known):
     for tau in (0.3, 0.7):
         told = fit.probability_above(tau).set_index("user")["probability"]
         wanted = pd.Series({user: _above(fit, n, 30, tau) for user, n in wins.items()})
-        np.testing.assert_allclose(told[wanted.index], wanted, atol=0.005)
+        np.testing.assert_allclose(told[wanted.index], wanted, atol=1e-4)
     new = er.read_comparisons(frame.assign(user="new_" + frame["user"]))
     again = fit.probability_above(0.7, new)
     np.testing.assert_allclose(again["probability"], told.reindex(again["user"].str[4:]), atol=1e-12)
+
+
+def test_the_probability_of_a_kind(known):
+    """Of finitely many levels it is a sum; at the ends of the scale it is 1 and 0."""
+    truth, fit = known
+    groups = er.fit_em(er.BehaviorModel(er.Groups(), fit.model.preference, fit.model.casual), truth.log)
+    for level in (0.0, 0.4, 0.999):
+        told = groups.probability_above(level)
+        np.testing.assert_allclose(told["probability"], told["mean"], atol=1e-12)
+    assert (groups.probability_above(1.0)["probability"] == 0).all()
+    np.testing.assert_allclose(fit.probability_above(0.0)["probability"], 1.0)
+    np.testing.assert_allclose(fit.probability_above(1.0)["probability"], 0.0, atol=1e-9)
+    for wrong in (float("nan"), 2.0, "x"):
+        with pytest.raises(EarnestError, match="expected an attentiveness between 0 and 1"):
+            fit.probability_above(wrong)
 
 
 def test_the_criterion_keeps_as_many_as_are_sure(known):
@@ -399,7 +414,13 @@ def test_a_fit_draws_bands_of_its_own(known):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"), [({"draws": 1}, "draws=1"), ({"draws": -3}, "draws=-3"), ({"draws": 2.5}, "draws=2.5")]
+    ("settings", "words"),
+    [
+        ({"draws": 1}, "draws=1"),
+        ({"draws": -3}, "draws=-3"),
+        ({"draws": 2.5}, "draws=2.5"),
+        ({"draws": 5000}, "2 to 2,000"),
+    ],
 )
 def test_draws_are_checked(known, settings, words):
     with pytest.raises(EarnestError, match=words):

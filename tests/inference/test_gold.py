@@ -178,6 +178,7 @@ def test_saved_scored_and_exported(frame, tmp_path):
     ("settings", "words"),
     [
         ({"users": "gus"}, r"Gold\(users='gus'\): expected a list"),
+        ({"users": 5}, r"Gold\(users=5\): expected a list"),
         ({"answers": 1}, r"Gold\(answers=1\): expected True or False"),
         ({"error": 0.0}, r"Gold\(error=0.0\): expected a number above 0"),
         ({"error": 0.5}, r"below 0.5"),
@@ -203,3 +204,42 @@ def test_simulated_gold_users_attend():
     assert truth.attended[np.asarray(truth.log.to_arrow()["user"]) == "user_03"].all()
     fit = er.fit_em(er.BehaviorModel(gold=er.Gold(users=("user_03", "nobody"))), truth.log)
     assert any("1 of 2 gold users gave no votes here, 'nobody'" in note for note in fit.notes)
+
+
+def test_a_right_answer_that_cannot_be_given():
+    frame = made(users=4)
+    frame.loc[7, "gold"] = "tie"
+    with pytest.raises(er.InputError, match=r"row 8.*column 'gold'.*the right answer is a tie, as of 1 comparisons"):
+        er.fit_em(MODEL, log_of(frame))
+
+
+def test_known_answers_tell_nothing_of_the_models():
+    """Which model is stronger is read off the votes, not off attention checks that all have the other answer."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"u{i}", "A", "B", "model_a" if rng.random() < 0.7 else "model_b", None) for i in range(30) for _ in range(10)
+    ]
+    rows += [(f"u{i}", "A", "B", "model_b", "model_b") for i in range(30) for _ in range(15)]
+    log = log_of(pd.DataFrame(rows, columns=["user", "model_a", "model_b", "winner", "gold"]))
+    fit = er.fit_em(er.BehaviorModel(er.Beta(), er.KnownAdvantage(0.75), er.CoinFlip(), er.Gold()), log)
+    assert fit.model.preference.stronger == ("A", "B")
+
+
+def test_to_miss_a_known_answer_is_no_taste():
+    from earnest.diagnostics.users_apart import contrarians
+
+    frame = made(seed=2, users=20)
+    checks = [("u1", "a", "b", "model_b", "model_a")] * 12
+    log = log_of(pd.concat([frame, pd.DataFrame(checks, columns=frame.columns)]))
+    found = contrarians(er.fit_em(MODEL, log)).set_index("user")
+    assert found.loc["u1", "probability"] < 0.5
+    assert found.loc["gus", "log_bayes_factor"] == 0
+
+
+def test_where_all_users_are_gold_nothing_is_said_of_a_population():
+    model = er.BehaviorModel(er.Beta(), er.PairAdvantage(), er.CoinFlip(), er.Gold(users=["u1", "u2", "gus"]))
+    frame = made(users=3)
+    fit = er.fit_em(model, log_of(frame))
+    with pytest.raises(er.EarnestError, match="every user is a gold user"):
+        er.identifiability(fit)
+    assert not er.thresholds(fit).recommend().warning
