@@ -47,12 +47,20 @@ def best_cut(labels, eta, ranked):
     return float((signal**2 / n)[last].max())
 
 
+def let_go():
+    """Drop compiled programs: each log has a shape of its own, and a process may hold only so many memory maps."""
+    import jax
+
+    jax.clear_caches()
+
+
 def thresholds(options):
     import earnest as er
 
     rng = np.random.default_rng(510)
     rows = []
     for number in range(options.logs or 50):
+        let_go()
         alpha, beta = np.exp(rng.uniform(np.log(0.3), np.log(3), size=2))
         users, votes = (int(np.exp(rng.uniform(np.log(a), np.log(b)))) for a, b in ((60, 1000), (6, 60)))
         spread, models, ties = rng.uniform(0.4, 1.6), int(rng.integers(2, 6)), bool(rng.random() < 0.5)
@@ -66,20 +74,26 @@ def thresholds(options):
         fit = er.fit_em(model, truth.log)
         frame = fit.attentiveness.merge(truth.attentiveness, on="user")
         n, mean, eta = (frame[name].to_numpy(dtype=float) for name in ("comparisons", "mean", "attentiveness"))
-        advice = er.thresholds(fit).recommend()
+        advice = er.thresholds(fit, draws=options.draws).recommend()
         best = best_cut(n, eta, mean)
         labels = fit.label_table(truth.log).merge(truth.attentiveness, on="user", suffixes=("_", ""))
         soft = worth(*(labels[name].to_numpy(dtype=float) for name in ("comparisons", "attentiveness", "weight")))
         rows.append((worth(n, eta, (mean >= advice.threshold).astype(float)) / best, soft / best,
-                     best / best_cut(n, eta, eta)))  # fmt: skip
+                     best / best_cut(n, eta, eta), not advice.warning))  # fmt: skip
         design = f"{users:5} x {votes:2}, {models} models{' with ties' if ties else '':<11}"
         population = f"alpha {alpha:.2f} beta {beta:.2f} sd {spread:.2f}"
         print(f"{number:3} {design} {population}: recommended {rows[-1][0]:.3f}, soft {rows[-1][1]:.3f} of the best "
               f"cut, which is {rows[-1][2]:.3f} of the oracle's", flush=True)  # fmt: skip
-    cut, soft, oracle = np.array(rows).T
+    cut, soft, oracle, scaled = np.array(rows).T
     good = cut.mean() >= 0.97 and cut.min() >= 0.9
     print(f"recommended threshold: mean {cut.mean():.1%} of the best cut (at least 97 %), worst {cut.min():.1%} (90 %)"
           f": {'yes' if good else 'NO'}")  # fmt: skip
+    scaled = scaled.astype(bool)
+    told = [f"mean {part.mean():.1%}, worst {part.min():.1%}" for part in (cut[scaled], cut[~scaled])]
+    print(
+        f"of these {scaled.sum()} logs whose absolute scale is known: {told[0]}; the others, of which the "
+        f"recommendation warns: {told[1]}"
+    )
     print(f"soft weights at least the best cut in {np.mean(soft >= 1):.0%} of the logs (at least 95 %): "
           f"{'yes' if np.mean(soft >= 1) >= 0.95 else 'NO'}; least {soft.min():.1%}")  # fmt: skip
     print(f"the best cut against the oracle's ranking: {oracle.min():.0%} to {oracle.max():.0%}")
@@ -183,6 +197,7 @@ def main():
     parser.add_argument("--logs", type=int, help="how many logs (default: as documented)")
     parser.add_argument("--source", choices=("fit", "posterior"), default="fit", help="of the bands")
     parser.add_argument("--results", type=Path, help="JSON lines of the bands: a run that was stopped goes on")
+    parser.add_argument("--draws", type=int, default=0, help="part thresholds: recommend by so many draws of the fit")
     parser.add_argument("--seed", type=int, default=1, help="of the logs of part agreement")
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
