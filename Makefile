@@ -8,7 +8,7 @@ DEMO   ?= demo
 PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format types notebooks readme-figure constraints dist clean distclean
+.PHONY: help browser setup demo test test-long lint format types notebooks readme-figure constraints dist clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,12 @@ format: setup ## mend what ruff can
 types: setup ## mypy, strict, on the library
 	@mkdir -p .cache/types && ln -sfn ../.. .cache/types/earnest
 	MYPYPATH=.cache/types $(BIN)/mypy -m earnest -m earnest.cli $(PACKAGES:%=-p %)
+
+browser: ## Chromium for the report's tests, where it is missing and can be had
+	@if command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ -n "$$EARNEST_CHROMIUM" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "No Chromium: the report's browser tests will skip. On Debian: apt-get install chromium." >&2; fi
 
 notebooks: setup ## run the notebooks in full and keep their figures
 	for book in notebooks/*.ipynb; do $(BIN)/python notebooks/run.py $$book || exit 1; done

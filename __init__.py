@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from .comparisons.filtering import filter_log
     from .diagnostics import plots
     from .diagnostics.agreement import Agreement, compare
+    from .diagnostics.calibration import Calibration, calibrate
+    from .diagnostics.checks import Checks, predictive_check
     from .diagnostics.identifiability import Identifiability, identifiability
+    from .diagnostics.loo import loo
+    from .diagnostics.model_choice import Comparison, compare_models
+    from .diagnostics.report import report
+    from .diagnostics.sensitivity import Sensitivity, sensitivity
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
     from .inference.in_numpyro import to_numpyro
@@ -62,18 +68,26 @@ _HOME = {
     "inference.in_numpyro": ("to_numpyro",),
     "inference.in_pymc": ("to_pymc",),
     "diagnostics.agreement": ("Agreement", "compare"),
+    "diagnostics.calibration": ("Calibration", "calibrate"),
+    "diagnostics.checks": ("Checks", "predictive_check"),
     "diagnostics.identifiability": ("Identifiability", "identifiability"),
+    "diagnostics.loo": ("loo",),
+    "diagnostics.model_choice": ("Comparison", "compare_models"),
+    "diagnostics.report": ("report",),
+    "diagnostics.sensitivity": ("Sensitivity", "sensitivity"),
     "diagnostics.thresholds": ("ThresholdCurve", "thresholds"),
     "diagnostics": ("plots",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Agreement", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
-    "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit", "Gold", "Groups", "Identifiability",
-    "InputError", "KnownAdvantage", "Mode", "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper",
-    "Schema", "ThresholdCurve", "Truth", "compare", "filter_log", "fit_em", "identifiability", "load", "plots",
-    "priors", "read_comparisons", "sample", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
+    "Agreement", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual", "CellView",
+    "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit",
+    "Gold", "Groups", "Identifiability", "InputError", "KnownAdvantage", "Mode", "PairAdvantage", "Parameter",
+    "PositionBias", "Preference", "RaoKupper", "Schema", "Sensitivity", "ThresholdCurve", "Truth", "calibrate",
+    "compare", "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plots",
+    "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "thresholds", "to_numpyro",
+    "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from .options import (
     declared_model,
     default_model,
     fit_option,
+    key_of,
     load_fit,
     load_posterior,
     read_votes,
@@ -262,6 +263,48 @@ def threshold(
         click.echo(f"every label kept:             {curve.unfiltered:>10,.0f} effective labels")
         click.echo(f"soft weights (leave one out): {curve.soft_weights_leave_one_out:>10,.0f} effective labels")
         click.echo(f"recommended threshold {best.threshold:.4f}: {best.reason}")
+
+
+@main.command()
+@click.argument("folder")
+@click.argument("votes", nargs=-1)
+@click.option("--posterior", metavar="FILE.nc", help="What `earnest sample` wrote, of the same votes and model.")
+@click.option("--out", default="report.html", show_default=True, metavar="FILE.html", help="Page to write.")
+@click.option(
+    "--ids",
+    type=click.Choice(["plain", "hash", "none"]),
+    default="plain",
+    show_default=True,
+    help="How users are called: by name, by a keyed hash of it, or by number.",
+)
+@click.option("--key-file", metavar="FILE", help="Key of the hash, so that it is the same in every report.")
+@reading_options
+def report(
+    folder: str,
+    votes: tuple[str, ...],
+    posterior: str | None,
+    out: str,
+    ids: str,
+    key_file: str | None,
+    reading: Mapping[str, Any],
+) -> None:
+    """Write a page that shows who attends, where to cut, and how far to trust it.
+
+    FOLDER: what `earnest fit` wrote. VOTES: those that were fitted; with them the model is checked against them, and a
+    posterior's bands are drawn.
+    """
+    check_output(out)
+    fitted = load_fit(folder)
+    tree = load_posterior(posterior) if posterior else None
+    log = read_votes(votes, reading, fitted.columns, fitted.outcomes) if votes else None
+    key = key_of(key_file)
+    from pathlib import Path
+
+    from .diagnostics.report import report as write
+
+    with working("writing the report"):
+        path = write(Path(out).parent, fitted, tree, log, ids=ids, key=key, name=Path(out).name)
+    click.echo(f"wrote {path}; open it in a browser, it needs nothing else")
 
 
 @main.command("filter")

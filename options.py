@@ -172,6 +172,18 @@ def load_fit(folder: str) -> Fit:
         return load(folder)
 
 
+def key_of(path: str | None) -> bytes | None:
+    """The key of a report's hashed names: a file's bytes, without white space at its ends."""
+    from pathlib import Path
+
+    if path is None:
+        return None
+    key = Path(path).read_bytes().strip() if Path(path).is_file() else b""
+    if not key:
+        raise Failure(f"{path}: expected a file that holds a key, some bytes that nobody can guess")
+    return key
+
+
 def load_posterior(path: str) -> Any:
     """The posterior that `earnest sample` wrote."""
     with working("loading the posterior"):

@@ -15,7 +15,8 @@ from ..inference.maximize import BOX
 from ..inference.users import workload
 from ..models.gold import GOLD, GOLD_USER
 from ..models.namespace import NUMPY
-from ..models.supports import ZeroSum
+from ..models.parameters import Parameter
+from ..models.supports import Simplex, ZeroSum
 from .scale import Scale, mean_attentiveness, scale_of_fit
 from .users_apart import contrarians, votes_and_attentiveness
 
@@ -116,7 +117,7 @@ def _directions(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
     information = -engine.hessian(fit.free)
     root = np.linalg.cholesky(_prior_covariance(fit, prior))
     values, vectors = np.linalg.eigh(root.T @ information @ root)
-    rows = []
+    rows: list[dict[str, object]] = []
     for value, vector in zip(values, vectors.T, strict=True):
         kept = max(float(value), 0.0)
         meaning = _meaning(fit, root @ vector / np.sqrt(1.0 + kept), prior) if len(rows) < _TOLD else ""
@@ -148,7 +149,7 @@ def _meaning(fit: Fit, step: np.ndarray, prior: np.ndarray) -> str:
     for parameter in fit.table.parameters:
         where, shape = fit.table.slices[parameter.name], fit.table.shape(parameter)
         size = float(np.max(np.abs(ends[1][where] - ends[0][where]) / np.maximum(spread[where], 1e-12)))
-        changes.append((size, _change(fit, parameter.name, np.asarray(low[parameter.name]),
+        changes.append((size, _change(fit, parameter, np.asarray(low[parameter.name]),
                                       np.asarray(high[parameter.name]), shape)))  # fmt: skip
     changes.sort(key=lambda change: -change[0])
     noticed = [text for size, text in changes if size >= _NOTICED * changes[0][0]][:4]
@@ -156,12 +157,14 @@ def _meaning(fit: Fit, step: np.ndarray, prior: np.ndarray) -> str:
     return f"{', '.join(noticed)} (mean attentiveness from {means[0]:.2f} to {means[1]:.2f})"
 
 
-def _change(fit: Fit, name: str, low: np.ndarray, high: np.ndarray, shape: tuple[int, ...]) -> str:
+def _change(fit: Fit, parameter: Parameter, low: np.ndarray, high: np.ndarray, shape: tuple[int, ...]) -> str:
+    name = parameter.name
     if not shape:
         return f"{name} from {float(low):.2f} to {float(high):.2f}"
     value, change = (np.ravel(part - part.mean()) for part in (0.5 * (low + high), high - low))
     alike = abs(value @ change) / max(float(np.linalg.norm(value) * np.linalg.norm(change)), 1e-300)
-    if alike > 0.9 and len(value) > 2:  # all entries drawn together or apart
+    drawn_together = alike > 0.9 and len(value) > 2 and not isinstance(parameter.support, Simplex)
+    if drawn_together:
         return f"spread of {name} (sd) from {low.std():.2f} to {high.std():.2f}"
     most = np.argsort(-np.abs(np.ravel(high - low)), kind="stable")[:2]
     dims = fit.dims[name]

@@ -16,6 +16,8 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..inference.thinning import evenly
+from .calibration_plots import calibration_ecdf, prior_sensitivity
+from .check_plots import favourite_shares, model_comparison, predictive_checks
 from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, new_figure, save_figure, style
 from .trust_plots import open_directions, user_intervals
 
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attentiveness",
+    "calibration_ecdf",
     "em_against_posterior",
     "em_trace",
+    "favourite_shares",
+    "model_comparison",
     "open_directions",
     "parameter_intervals",
+    "predictive_checks",
+    "prior_sensitivity",
     "save_figure",
     "threshold_curve",
     "user_intervals",

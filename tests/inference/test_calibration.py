@@ -10,16 +10,16 @@ import pytest
 from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
 from numpyro.distributions import biject_to
 
+from earnest.diagnostics.ecdf import RANKED as L
+from earnest.diagnostics.ecdf import bands, ecdf, rank
 from earnest.inference.in_numpyro import _prior
 from earnest.models import priors
 from earnest.models.parameters import Parameter
 
 _benchmark = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "calibration.py"))
-run, report, verdict, bands, rank, ecdf = (
-    _benchmark[name] for name in ("run", "report", "verdict", "bands", "rank", "ecdf")
-)
-COMBINATIONS, CONTROLS, L, ENOUGH, LOG_LIKELIHOOD = (
-    _benchmark[name] for name in ("COMBINATIONS", "CONTROLS", "L", "ENOUGH", "LOG_LIKELIHOOD")
+run, report, verdict = (_benchmark[name] for name in ("run", "report", "verdict"))
+COMBINATIONS, CONTROLS, ENOUGH, LOG_LIKELIHOOD = (
+    _benchmark[name] for name in ("COMBINATIONS", "CONTROLS", "ENOUGH", "LOG_LIKELIHOOD")
 )
 QUICK = "groups01-known-davidson-coin"  # the cheapest one: a share and the tie strength are unknown
 

@@ -1,0 +1,122 @@
+"""Logs for calibration: who is shown what is drawn once, parameters and outcomes anew for every log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..comparisons.cells import Cells
+from ..comparisons.errors import EarnestError
+from ..comparisons.log import ComparisonLog
+from ..comparisons.read import read_comparisons
+from ..comparisons.schema import OUTCOMES, Schema
+from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+
+__all__ = ["Design", "Told", "tell"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Who is shown what: one for all logs, so that they have the same shape and one compilation serves them all.
+
+    Attributes:
+        users: number of users.
+        comparisons: votes of each.
+        models: number of models; every comparison shows two different ones, uniformly chosen.
+        seed: of that choice.
+    """
+
+    users: int = 50
+    comparisons: int = 8
+    models: int = 3
+    seed: int = 2018
+
+    def __post_init__(self) -> None:
+        for name, least in (("users", 1), ("comparisons", 1), ("models", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise EarnestError(f"{name}={value!r}: expected a whole number, {least} or more")
+        _, first, second = self.shown
+        if len(np.unique([first, second])) < self.models:
+            raise EarnestError(
+                f"users={self.users}, comparisons={self.comparisons}: too few to show each of {self.models} models; "
+                "ask for more of them or for fewer models"
+            )
+
+    @cached_property
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """User, first and second model of every comparison, indices, (comparison,) each."""
+        rng = np.random.default_rng(self.seed)
+        user = np.repeat(np.arange(self.users), self.comparisons)
+        first = rng.integers(self.models, size=len(user))
+        return user, first, (first + rng.integers(1, self.models, size=len(user))) % self.models
+
+    @cached_property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the models, in order."""
+        return tuple(f"model_{i + 1:0{len(str(self.models))}d}" for i in range(self.models))
+
+    @cached_property
+    def user_names(self) -> np.ndarray:
+        """Names of the users, in order, (user,)."""
+        return np.array([f"user_{i + 1:0{len(str(self.users))}d}" for i in range(self.users)])
+
+    def schema(self, ties: bool) -> Schema:
+        """The names in these logs."""
+        _, first, second = self.shown
+        pairs = sorted({(int(min(a, b)), int(max(a, b))) for a, b in zip(first, second, strict=True)})
+        return Schema(self.model_names, tuple(pairs), ties)
+
+    def log(self, outcome: np.ndarray) -> ComparisonLog:
+        """The log in which these outcomes (comparison,) were chosen."""
+        user, first, second = self.shown
+        names = np.array(self.model_names)
+        frame = {
+            "user": self.user_names[user],
+            "model_a": names[first],
+            "model_b": names[second],
+            "winner": np.array(OUTCOMES)[outcome],
+        }
+        return read_comparisons(pd.DataFrame(frame), user="user", model_a="model_a", model_b="model_b", winner="winner")
+
+    def blank(self) -> ComparisonLog:
+        """A log of this design whose outcomes mean nothing."""
+        return self.log((np.arange(self.users * self.comparisons) % 3 == 0).astype(int))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A log and what is true of it.
+
+    Attributes:
+        values: {parameter: value} on the constrained scale.
+        attentiveness: of every user, (user,).
+        outcome: of every comparison of the design, 0, 1 or 2, (comparison,).
+    """
+
+    values: dict[str, np.ndarray]
+    attentiveness: np.ndarray
+    outcome: np.ndarray
+
+
+def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Told:
+    """Parameters from the prior, attentiveness and outcomes of the design from the generative story.
+
+    Each user's attentiveness, each vote attended or not, attended ones decided by the preference, the others by the
+    casual component: no likelihood is evaluated.
+    """
+    rng = np.random.default_rng(seed)
+    user, first, second = design.shown
+    schema = design.schema(model.preference.allows_ties)
+    values = model.table(schema).sample_prior(rng)
+    eta = np.asarray(model.attentiveness.sample(rng, values, design.users), dtype=float)
+    eta = np.where(model.attends(design.user_names), 1.0, eta)
+    view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), {}))
+    attended = rng.random(len(user)) < eta[user]
+    outcome = np.where(attended, model.preference.sample(rng, values, view), model.casual.sample(rng, values, view))
+    return Told(values, eta, outcome)

@@ -1,0 +1,128 @@
+"""Figures of predictive checks and of model choice, in the style of `plots`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .figures import BLUE, GREEN, GREY, INK, VERMILION, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .checks import Checks
+    from .model_choice import Comparison
+
+__all__ = ["favourite_shares", "model_comparison", "predictive_checks"]
+
+_FARTHEST = 8.0
+
+
+def _legend_below(axes: Axes) -> None:
+    """A legend under the axis' label, which ends where the axes end: long names of rows lie to their left."""
+    figure = axes.get_figure(root=True)
+    drop = 0.6 / ((figure.get_figheight() if figure is not None else 4.0) * axes.get_position().height)
+    axes.legend(loc="upper right", bbox_to_anchor=(1.0, -drop), ncols=3, columnspacing=1.2)
+
+
+@style()
+def predictive_checks(checks: Checks, ax: Axes | None = None) -> Axes:
+    """Does the model reproduce the log? Every check's observed value on the scale of its replicates.
+
+    Zero is what the model expects, 1 a standard deviation of the replicates; the bar holds 90 % of them. What lies
+    farther out than 8 is drawn at the margin, with its number.
+
+    Args:
+        checks: result of `predictive_check`.
+        ax: where to draw; by default a figure of its own, tall enough for every check.
+
+    Returns:
+        The axes.
+    """
+    table = checks.table.iloc[::-1]
+    axes = ax if ax is not None else new_figure(width=8.4, height=1.2 + 0.27 * len(table))[1][0]
+    rows = np.arange(len(table))
+    sds = table["sds"].to_numpy(dtype=float)
+    sd = np.array([checks.replicates[name].std(ddof=1) for name in table["check"]])
+    scale = np.where(sd > 0, sd, 1.0)
+    ends = [(table[end].to_numpy() - table["expected"].to_numpy()) / scale for end in ("lower", "upper")]
+    axes.axvline(0.0, color=GREY, linewidth=0.8)
+    axes.hlines(rows, *ends, color=GREY, alpha=0.45, linewidth=6, label="90 % of the replicates")
+    shown, failed = np.clip(sds, -_FARTHEST, _FARTHEST), table["failed"].to_numpy()
+    axes.plot(shown[~failed], rows[~failed], "o", color=BLUE, markersize=5, label="the log")
+    if failed.any():
+        axes.plot(shown[failed], rows[failed], "D", color=VERMILION, markeredgecolor=INK, markersize=6,
+                  label="the log, where the check fails")  # fmt: skip
+    for row in np.flatnonzero(np.abs(sds) > _FARTHEST):
+        right = sds[row] > 0
+        text = f"{sds[row]:+.0f}" if np.isfinite(sds[row]) else ("far above" if right else "far below")
+        axes.annotate(text, (shown[row], row), (-7 if right else 7, 0), textcoords="offset points", va="center",
+                      ha="right" if right else "left", fontsize=8, color=VERMILION)  # fmt: skip
+    reach = max(3.5, 1.06 * np.abs(shown).max(initial=0.0))
+    axes.set(xlim=(-reach, reach), ylim=(-0.7, len(rows) - 0.3))
+    axes.set_yticks(rows, table["check"], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("observed minus expected, in standard deviations of the replicates")
+    axes.set_title("Does the model reproduce the log?")
+    _legend_below(axes)
+    return axes
+
+
+@style()
+def favourite_shares(checks: Checks, ax: Axes | None = None) -> Axes:
+    """Do users differ as the population says? Users by their share of votes for the favourite, and the replicates.
+
+    Args:
+        checks: result of `predictive_check`.
+        ax: where to draw; by default a figure of its own.
+
+    Returns:
+        The axes.
+    """
+    axes = ax if ax is not None else new_figure()[1][0]
+    table = checks.shares
+    width = (table["to"] - table["from"]).to_numpy()
+    axes.bar(table["from"], table["observed"], width, align="edge", color=BLUE, alpha=0.55, edgecolor="white",
+             label="users of the log")  # fmt: skip
+    middle = table["from"] + width / 2
+    axes.vlines(middle, table["lower"], table["upper"], color=VERMILION, linewidth=2, label="90 % of the replicates")
+    axes.plot(middle, table["expected"], "_", color=VERMILION, markersize=9, label="expected")
+    used = table[(table["observed"] > 0) | (table["upper"] > 0)]
+    axes.set_xlim(float(used["from"].min()) - 0.03, float(used["to"].max()) + 0.03)
+    axes.set_ylim(0, 1.08 * float(table[["observed", "upper"]].to_numpy().max()))
+    axes.set_xlabel("share of a user's votes for the favourite (a tie counts half)")
+    axes.set_ylabel("users")
+    axes.set_title("Do users differ as the population says?")
+    axes.legend(loc="upper left")
+    return axes
+
+
+@style()
+def model_comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Which model predicts new users best? Differences to the best, with two standard errors to either side.
+
+    Args:
+        comparison: result of `compare_models`.
+        ax: where to draw; by default a figure of its own, tall enough for every model.
+
+    Returns:
+        The axes.
+    """
+    table = comparison.table.iloc[::-1]
+    axes = ax if ax is not None else new_figure(width=7.2, height=1.3 + 0.36 * len(table))[1][0]
+    rows = np.arange(len(table))
+    difference, error = table["elpd_diff"].to_numpy(), table["dse"].to_numpy()
+    axes.axvline(0.0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.hlines(rows, difference - 2 * error, difference + 2 * error, color=BLUE, linewidth=2,
+                label="two standard errors of the difference")  # fmt: skip
+    axes.plot(difference[:-1], rows[:-1], "o", color=INK, markersize=5, label="difference to the best")
+    axes.plot(difference[-1:], rows[-1:], "D", color=GREEN, markeredgecolor=INK, markersize=7, label="the best")
+    names = [f"{row.model} (weight {row.weight:.2f})" for row in table.itertuples()]
+    axes.set_yticks(rows, names)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("expected log predictive density of a new user's votes, all users together (nats)")
+    axes.set_title("Which model predicts new users best?")
+    _legend_below(axes)
+    return axes

@@ -1,0 +1,222 @@
+"""Which model predicts the votes of new users best, and can the votes tell?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..comparisons.errors import EarnestError
+from ..inference.compiled import Settled
+from ..inference.fitting import fit_em
+from ..inference.results import Fit
+from ..inference.starts import NEAR
+from ..models.behavior import BehaviorModel
+from .importance import GOOD_K, Mixture, Target, Weighted, require_arviz, weigh
+from .loo import elpd_of, loo
+
+if TYPE_CHECKING:
+    from ..comparisons.log import ComparisonLog
+
+__all__ = ["Comparison", "compare_models"]
+
+DRAWS = 4000
+"""Draws of the globals, as long as their log-likelihoods by user stay below `_MOST_NUMBERS`."""
+
+APART, NATS = 2.0, 4.0
+"""A model is called worse where it is so many standard errors and so many nats below the best. Differences of fewer
+than four nats are too small for a normal approximation (Sivula, Magnusson, Matamoros and Vehtari 2025, Bayesian
+Analysis)."""
+
+_MOST_NUMBERS, _FEWEST = 50_000_000, 500
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How well some models predict a user they have not seen.
+
+    Attributes:
+        table: one row a model, best first: model, rank (from 0), elpd (expected log predictive density of all users'
+            votes, each predicted from the others', nats), se, elpd_diff (to the best, negative), dse (its standard
+            error), weight (share in the mixture of the models that predicts best: stacking), p (effective number of
+            parameters), k_bad (users for whom neither PSIS nor leaving them out exactly worked), how.
+        verdict: the same in words.
+        elpds: ArviZ's `ELPDDataLOO` of each model, with `elpd_i` by user.
+        notes: what the reader should know.
+    """
+
+    table: pd.DataFrame
+    verdict: str
+    elpds: dict[str, Any] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.verdict}>"
+
+
+def compare_models(models: Mapping[str, BehaviorModel | Fit | Any], log: ComparisonLog, *, seed: int = 0) -> Comparison:
+    """Compare models of one log by leave-one-user-out cross-validation.
+
+    What was sampled is judged by its draws (`loo`). A model that was only declared takes a fast road: EM, and from its
+    normal approximation (multivariate t, heavier in the tails) importance sampling of the posterior of the globals; the
+    combined weights of posterior and left-out user are Pareto-smoothed. Where they cannot be relied on (k-hat above
+    0.7) the model is sampled by `sample`. Either way the priors are part of the model.
+
+    Args:
+        models: name -> a `BehaviorModel`, a fit by marginal EM, or what `sample` returned of this log.
+        log: the comparisons.
+        seed: of all randomness.
+
+    Raises:
+        InputError: the log has ties and a model none, or lacks a column that a model looks at.
+        EarnestError: fewer than two models; fits or traces of another log; models that count different outcomes (one
+            knows ties and the other does not), whose densities are not of the same thing.
+
+    Reference: Vehtari, Gelman and Gabry (2017), Statistics and Computing 27; weights: Yao, Vehtari, Simpson and Gelman
+    (2018), Bayesian Analysis 13.
+    """
+    require_arviz()
+    _check(models, log)
+    elpds, how, notes = {}, {}, []
+    for number, (name, given) in enumerate(models.items()):
+        elpds[name], how[name] = _judge(given, log, np.random.default_rng([seed, number]), seed)
+        if how[name] == "sampled, because importance sampling failed":
+            notes.append(f"{name}: the normal approximation of EM is too far from the posterior, so it was sampled")
+    table = _table(elpds, how)
+    bad = table[table["k_bad"] > 0]
+    notes += [
+        f"{row.model}: {row.k_bad} users have so much weight that its elpd may be too high" for row in bad.itertuples()
+    ]
+    if len(log.users) < 100:
+        notes.append(f"{len(log.users)} users only: standard errors of the differences are rough")
+    return Comparison(table, " ".join([_verdict(table), *(f"Note: {note}." for note in notes)]), elpds, tuple(notes))
+
+
+def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
+    if not isinstance(models, Mapping) or len(models) < 2:
+        raise EarnestError("compare_models: expected at least two models, {name: model, fit or trace}")
+    ties, here = {}, log.fingerprint()
+    for name, given in models.items():
+        if isinstance(given, Fit):
+            if given.method != "marginal" or given.objective != "map":
+                raise EarnestError(f"models[{name!r}]: expected a fit by method='marginal' and objective='map'")
+            model, of = given.model, given.fingerprint
+        elif isinstance(given, BehaviorModel):
+            model, of = given, here
+        elif hasattr(given, "posterior") and "declaration" in given.attrs:
+            model, of = BehaviorModel.from_toml(given.attrs["declaration"]), given.attrs.get("fingerprint")
+        else:
+            raise EarnestError(
+                f"models[{name!r}]: expected a BehaviorModel, a fit, or what `sample` returned, got {given!r}"
+            )
+        if of != here:
+            raise EarnestError(f"models[{name!r}]: it is of another log; fit or sample this one")
+        ties[name] = model.preference.allows_ties
+    if len(set(ties.values())) > 1:
+        known, unknown = (next(name for name, tie in ties.items() if tie is which) for which in (True, False))
+        raise EarnestError(
+            f"compare_models: {known!r} knows ties and {unknown!r} does not, so that their predictive densities are of "
+            "different outcomes; give both a rule for ties, or neither"
+        )
+
+
+def _judge(given: Any, log: ComparisonLog, rng: np.random.Generator, seed: int) -> tuple[Any, str]:
+    """A model's ELPD and how it was found."""
+    if not isinstance(given, BehaviorModel | Fit):
+        return loo(given, log), "sampled"
+    fit = given if isinstance(given, Fit) else fit_em(given, log)
+    if not np.all(np.isfinite(fit.centre)) or fit.status == "non_finite":
+        raise EarnestError(f"compare_models: EM ended with status {fit.status!r}; see the notes of fit_em(model, log)")
+    settled = Settled(fit.model, fit.table, fit.counts)
+    if fit.free.size == 0:
+        return _without_unknowns(settled), "no unknowns"
+    proposal = _proposal(settled, fit)
+    target = Target.of(settled, proposal.draw(rng, 12))
+    units = len(target.statement.tally)
+    drawn = weigh(target, proposal, int(np.clip(_MOST_NUMBERS // units, _FEWEST, DRAWS)), rng)
+    if drawn.k <= GOOD_K:
+        return elpd_of(target, drawn, fit.centre, rng), "importance sampling"
+    from ..inference.sampling import sample
+
+    trace = sample(fit.model, log, fit=fit, seed=seed, keep_users="none", predictive=0)
+    return loo(trace, log), "sampled, because importance sampling failed"
+
+
+def _without_unknowns(settled: Settled) -> Any:
+    """With nothing to learn every user's density is what it is."""
+    target = Target.of(settled, np.zeros((1, 0)))
+    likelihood, _ = target.at(np.zeros((_FEWEST, 0)))
+    nowhere = Mixture.of([np.zeros(0)], [np.zeros((0, 0))])
+    drawn = Weighted(np.zeros((_FEWEST, 0)), np.zeros(_FEWEST), likelihood, 0.0, nowhere)
+    return elpd_of(target, drawn, np.zeros(0), np.random.default_rng(0))
+
+
+def _proposal(settled: Settled, fit: Fit) -> Mixture:
+    """Around EM's best mode, and around those near it."""
+    parts = [(fit.centre, fit.spread)]
+    target = Target.of(settled, fit.centre[None])
+    for mode in fit.modes[1:]:
+        if fit.modes[0].objective - mode.objective <= NEAR:
+            parts.append(target.mode(settled.table.pack(mode.parameters)))
+    return Mixture.of(*zip(*parts, strict=True))
+
+
+def _table(elpds: dict[str, Any], how: dict[str, str]) -> pd.DataFrame:
+    names = sorted(elpds, key=lambda name: -elpds[name].elpd)
+    pointwise = np.stack([elpds[name].elpd_i.to_numpy() for name in names])
+    difference = pointwise - pointwise[0]
+    return pd.DataFrame(
+        {
+            "model": names,
+            "rank": range(len(names)),
+            "elpd": pointwise.sum(1),
+            "se": [float(elpds[name].se) for name in names],
+            "elpd_diff": difference.sum(1),
+            "dse": np.sqrt(pointwise.shape[1] * difference.var(1)),
+            "weight": _stacked(pointwise),
+            "p": [float(elpds[name].p) for name in names],
+            "k_bad": [int((elpds[name].pareto_k.to_numpy() > elpds[name].good_k).sum()) for name in names],
+            "how": [how[name] for name in names],
+        }
+    )
+
+
+def _stacked(pointwise: np.ndarray) -> np.ndarray:
+    """Weights of the mixture that maximises sum_u log sum_m w_m exp(elpd_mu), (model,), by EM.
+
+    ArviZ exponentiates densities as they are, which underflows for a user with some hundred votes.
+    """
+    density = np.exp(pointwise - pointwise.max(0))
+    weights = np.full(len(pointwise), 1.0 / len(pointwise))
+    for _ in range(10_000):
+        share = weights[:, None] * density
+        after = (share / share.sum(0)).mean(1)
+        if np.abs(after - weights).max() < 1e-9:
+            break
+        weights = after
+    return weights
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    best, others = table.iloc[0], table.iloc[1:]
+    far = (-others["elpd_diff"] > APART * others["dse"]) & (-others["elpd_diff"] > NATS)
+    near, worse = others[~far], others[far]
+    said = []
+    if len(near):
+        listed = _listed([f"{row.model} ({-row.elpd_diff:.1f} nats below, standard error {row.dse:.1f})"
+                          for row in near.itertuples()])  # fmt: skip
+        said.append(f"{best['model']} predicts new users best, but cannot be told apart from {listed}.")
+    else:
+        said.append(f"{best['model']} predicts new users best.")
+    for row in worse.itertuples():
+        times = f", {-row.elpd_diff / row.dse:.0f} standard errors" if row.dse > 0 and math.isfinite(row.dse) else ""
+        said.append(f"{row.model} is worse by {-row.elpd_diff:,.0f} nats{times}.")
+    return " ".join(said)
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,223 @@
+"""Votes as a model would have them: a log's comparisons answered again, by new users or by the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..comparisons.cells import Cells, Counts
+from ..comparisons.errors import EarnestError, InputError
+from ..comparisons.schema import OUTCOMES, Schema
+from ..comparisons.sql import ident, literal
+from ..inference.maximize import BOX
+from ..inference.results import Fit
+from ..inference.thinning import evenly
+from ..inference.users_given import users_given
+from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+from ..models.gold import GOLD
+from ..models.namespace import NUMPY
+
+if TYPE_CHECKING:
+    from ..comparisons.log import ComparisonLog
+
+__all__ = ["Believed", "Rows", "believed", "read_rows"]
+
+_MOST_GIVEN, _FEWEST_GIVEN = 2_000_000, 20  # numbers of attentiveness drawn for the same users; draws at least
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A log's comparisons, user by user, each user's in the order of the log.
+
+    Attributes:
+        cells: everything that was shown, outcome aside, (shown,).
+        shown: index of what each row showed, (row,).
+        outcome: 0, 1, 2, (row,).
+        start: where each user's rows begin, (user,).
+        size: rows of each user, (user,).
+        users: names, (user,).
+    """
+
+    cells: CellView
+    shown: np.ndarray
+    outcome: np.ndarray
+    start: np.ndarray
+    size: np.ndarray
+    users: np.ndarray
+
+    def probabilities(self, model: BehaviorModel, values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """P and C of every outcome of everything shown, (outcome, shown) each."""
+        outcomes = range(self.cells.schema.n_outcomes)
+        parts = [model.log_prob(NUMPY, values, self.cells.with_outcome(y)) for y in outcomes]
+        p, c = (np.exp(np.stack([np.asarray(part[k]) for part in parts])) for k in (0, 1))
+        return p, c
+
+    def simulate(self, rng: np.random.Generator, tables: tuple[np.ndarray, np.ndarray], eta: np.ndarray) -> np.ndarray:
+        """Outcomes of every row, given the users' attentiveness (user,): (row,)."""
+        p, c = (np.cumsum(table, axis=0)[:-1].astype(np.float32) for table in tables)
+        attention = np.repeat(eta.astype(np.float32), self.size)
+        uniform = rng.random(len(self.shown), dtype=np.float32)
+        outcome = np.zeros(len(self.shown), dtype=np.int8)
+        for attended, casual in zip(p, c, strict=True):
+            outcome += uniform >= casual[self.shown] + attention * (attended - casual)[self.shown]
+        return outcome
+
+
+def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
+    """The rows of a log in a model's terms, (user, row) ascending."""
+    keys = {name: _context(name) for name in model.context if name != GOLD or name in log.columns}
+    wanted = "".join(f", {value} AS {ident('c_' + name)}" for name, value in keys.items())
+    joined = "JOIN categories k ON log.category = k.name" if "category" in keys else ""
+    winner = " ".join(f"WHEN {literal(word)} THEN {number}" for number, word in enumerate(OUTCOMES))
+    names = np.asarray(log.users, dtype=object).astype(str)
+    found = log.query(
+        f"""SELECT u.number AS u, a.number AS a, b.number AS b, CASE log.winner {winner} END AS w{wanted}
+        FROM log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
+        JOIN models b ON log.model_b = b.name {joined} ORDER BY u.number, log."row" """,
+        users=_numbered(names), models=_numbered(schema.models), categories=_numbered(schema.categories),
+    )  # fmt: skip
+    if found.num_rows != len(log):
+        raise InputError(
+            f"{log.source}: {len(log) - found.num_rows:,} comparisons are of models that the fit never saw"
+        )
+    columns = {name: found[name].to_numpy() for name in found.column_names}
+    code, first = _codes([columns[name] for name in columns if name not in ("u", "w")])
+    context = {name: columns["c_" + name][first] for name in keys}
+    context |= {name: np.zeros(len(first), dtype=np.int64) for name in model.context if name not in keys}
+    a, b = (columns[name][first].astype(np.int64) for name in ("a", "b"))
+    cells = CellView.of(Cells(schema, a, b, np.zeros(len(first), dtype=np.int64), context))
+    size = np.bincount(columns["u"], minlength=len(names))
+    start = np.cumsum(size) - size
+    return Rows(cells, code.astype(np.int32), columns["w"].astype(np.int8), start, size, names)
+
+
+def _context(name: str) -> str:
+    if name == GOLD:
+        words = " ".join(f"WHEN {literal(word)} THEN {number + 1}" for number, word in enumerate(OUTCOMES))
+        return f"CASE log.{ident(name)} {words} ELSE 0 END"
+    return "k.number" if name == "category" else f"CAST(log.{ident(name)} AS DOUBLE)"
+
+
+def _numbered(names: Any) -> pa.Table:
+    return pa.table({"name": pa.array(list(names), pa.string()), "number": pa.array(range(len(names)), pa.int64())})
+
+
+def _codes(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """One number for each different row of some columns, (row,), and a row of each, (number,)."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        _, inverse = np.unique(column, return_inverse=True)
+        _, code = np.unique(code * (int(inverse.max(initial=0)) + 1) + inverse, return_inverse=True)
+    _, first = np.unique(code, return_index=True)
+    return code, first
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What a fit or a posterior believes of a log.
+
+    Attributes:
+        model: the declaration (settled).
+        counts: the log as counts.
+        values: draws of the globals, {parameter: (draw, ...)}.
+        point: one value of each parameter, by which favourites and gaps are named.
+        draws: how many there are.
+        drawn: attentiveness of the users at these draws, (draw, user), where it was kept.
+        notes: what the reader should know.
+    """
+
+    model: BehaviorModel
+    counts: Counts
+    values: dict[str, np.ndarray]
+    point: dict[str, np.ndarray]
+    draws: int
+    drawn: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def at(self, draw: int) -> dict[str, np.ndarray]:
+        """The globals at one draw."""
+        return {name: value[draw] for name, value in self.values.items()}
+
+    @cached_property
+    def sure(self) -> np.ndarray:
+        """Who is known to attend, (user,)."""
+        return self.model.attends(self.counts.users)
+
+    def new_users(self, rng: np.random.Generator, draw: int) -> np.ndarray:
+        """Attentiveness of a new user in the place of each, (user,)."""
+        eta = np.asarray(self.model.attentiveness.sample(rng, self.at(draw), len(self.counts.users)), dtype=float)
+        return np.where(self.sure, 1.0, eta)
+
+    def same_users(self, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(draw, attentiveness of the log's users given their votes (user,)); of fewer draws where users are many."""
+        users = len(self.counts.users)
+        chosen = evenly(self.draws, max(_FEWEST_GIVEN, _MOST_GIVEN // users))
+        if self.drawn is not None:
+            yield from ((int(draw), self.drawn[draw]) for draw in chosen)
+            return
+        values = {name: value[chosen] for name, value in self.values.items()}
+        if not values:
+            raise EarnestError("predictive_check: the model has no unknowns to draw")
+        levels = lambda first, n: np.random.default_rng([seed, first]).random((n, users))  # noqa: E731
+        for part in users_given(self.model, self.counts, values, levels):
+            for i, eta in enumerate(part.attentiveness):
+                yield int(chosen[part.first + i]), eta
+
+
+def believed(source: Fit | Any, log: ComparisonLog, draws: int, rng: np.random.Generator) -> Believed:
+    """Draws of the globals from a fit's normal approximation, or out of a posterior.
+
+    Raises:
+        EarnestError: neither a fit by marginal EM nor what `sample` returned, or of another log.
+    """
+    here, other = log.fingerprint(), "predictive_check: the log is another one than was fitted or sampled"
+    if isinstance(source, Fit):
+        if source.method != "marginal":
+            raise EarnestError(
+                "predictive_check: label EM knows no population that new users could be drawn from; fit with "
+                "method='marginal'"
+            )
+        if source.fingerprint != here:
+            raise EarnestError(other)
+        return _of_fit(source, draws, rng)
+    if not hasattr(source, "posterior") or "declaration" not in source.attrs:
+        raise EarnestError(f"predictive_check: expected a fit or what `sample` returned, got {type(source).__name__}")
+    if source.attrs.get("fingerprint") != here:
+        raise EarnestError(other)
+    return _of_trace(source, log, draws)
+
+
+def _of_fit(fit: Fit, draws: int, rng: np.random.Generator) -> Believed:
+    known = np.isfinite(fit.spread)
+    values, vectors = np.linalg.eigh(np.where(known, fit.spread, 0.0)) if fit.free.size else (np.zeros(0), np.eye(0))
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    # A direction that the data leave nearly flat is followed no farther than estimates may go.
+    reach = np.maximum(BOX, np.abs(fit.centre))
+    points = np.clip(fit.centre + rng.standard_normal((draws, fit.free.size)) @ root.T, -reach, reach)
+    each = [fit.table.unpack(NUMPY, point) for point in points]
+    unknown = "the fit leaves directions without a standard error, and their uncertainty is left out here"
+    return Believed(
+        fit.model, fit.counts, {name: np.stack([np.asarray(one[name]) for one in each]) for name in fit.parameters},
+        fit.parameters, draws, None, () if known.all() else (unknown,),
+    )  # fmt: skip
+
+
+def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
+    model = BehaviorModel.from_toml(trace.attrs["declaration"])
+    counts = model.count(log)
+    names = [parameter.name for parameter in model.table(counts.cells.schema).parameters]
+    flat = {name: trace.posterior[name].to_numpy() for name in names}
+    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in flat.items()}
+    chosen = evenly(len(next(iter(flat.values()))), draws)
+    drawn = None
+    if "attentiveness" in trace.posterior:
+        kept = trace.posterior["attentiveness"].transpose("chain", "draw", "user").sel(user=list(counts.users))
+        drawn = kept.to_numpy().reshape(-1, len(counts.users))[chosen]
+    values = {name: value[chosen] for name, value in flat.items()}
+    return Believed(model, counts, values, {k: v.mean(0) for k, v in flat.items()}, len(chosen), drawn)
