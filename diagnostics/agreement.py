@@ -218,9 +218,7 @@ def _decisions(users: pd.DataFrame) -> pd.DataFrame:
 def _on_fit(fit: Fit) -> list[str]:
     """What sets the two apart from the start."""
     if fit.method == "label":
-        return [
-            "This is label EM: its users' estimates are no posterior means, and its parameters have no intervals."
-        ]
+        return ["This is label EM: its users' estimates are no posterior means, and its parameters have no intervals."]
     return ["The fit leaves out the priors that the posterior has (objective 'ml')."] if fit.objective == "ml" else []
 
 
