@@ -81,7 +81,9 @@ def test_the_second_file_is_named_with_its_own_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", [None, 3, 2.5, object(), {"user": 1}, b"votes.csv", [1, 2], np.zeros((2, 4))], ids=repr
+    "source",
+    [None, 3, 2.5, pytest.param(object(), id="object"), {"user": 1}, b"votes.csv", [1, 2], np.zeros((2, 4))],
+    ids=repr,
 )
 def test_what_is_no_table_is_refused(source):
     with pytest.raises(InputError, match="expected a path"):
