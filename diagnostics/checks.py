@@ -180,9 +180,10 @@ def predictive_check(source: Fit | Any, log: ComparisonLog, *, replicates: int =
     outcome = rows.outcome
     new, histograms = _by_new_users(belief, rows, looks, replicates, rng)
     same, pairs = _by_same_users(belief, rows, looks, replicates, rng, seed)
-    observed = looks.of_population(outcome) | looks.of_votes(outcome)
+    of_votes, of_pairs = looks.of_votes(outcome)
+    observed = looks.of_population(outcome) | of_votes
     if rows.cells.schema.n_pairs >= 3:
-        observed[_BY_PAIR], same[_BY_PAIR] = _deviation(looks.of_pairs(outcome), pairs)
+        observed[_BY_PAIR], same[_BY_PAIR] = _deviation(of_pairs, pairs)
     table = _table(observed, new, same)
     edges = np.linspace(0.0, 1.0, histograms.shape[1] + 1)
     tail = (1 - LEVEL) / 2
@@ -212,13 +213,12 @@ def _by_same_users(
     belief: Believed, rows: Rows, looks: Looks, replicates: int, rng: np.random.Generator, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     given = list(belief.same_users(seed))
-    found, pairs = [], []
+    found = []
     for replicate in range(replicates):
         draw, eta = given[replicate % len(given)]
         outcome = rows.simulate(rng, rows.probabilities(belief.model, belief.at(draw)), eta)
         found.append(looks.of_votes(outcome))
-        pairs.append(looks.of_pairs(outcome))
-    return _columns(found), np.stack(pairs)
+    return _columns([values for values, _ in found]), np.stack([pairs for _, pairs in found])
 
 
 def _columns(found: list[dict[str, float]]) -> dict[str, np.ndarray]:

@@ -40,7 +40,10 @@ class Looks:
 
     @cached_property
     def bins(self) -> tuple[np.ndarray, list[str]]:
-        """Bin of each row by the gap between the two models, (row,), and the bins in words; about as many rows each."""
+        """Bin of what was shown by the gap between the two models, (shown,), and the bins in words.
+
+        About as many votes in each.
+        """
         gap = np.round(np.abs(self.advantage), 9)
         levels, of_shown = np.unique(gap, return_inverse=True)
         votes = np.bincount(of_shown[self.rows.shown], minlength=len(levels))
@@ -50,12 +53,12 @@ class Looks:
         for k in range(int(part.max(initial=0)) + 1):
             low, high = levels[part == k].min(), levels[part == k].max()
             words.append(f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}")
-        return part[of_shown].astype(np.int8)[self.rows.shown], words
+        return part[of_shown], words
 
     @cached_property
-    def pairs(self) -> np.ndarray:
-        """Index of the pair of models in each row, (row,)."""
-        return np.asarray(np.asarray(self.rows.cells.pair).astype(np.int32)[self.rows.shown])
+    def _of_shown(self) -> np.ndarray:
+        """First of the three numbers of what each row showed: 3 * shown + outcome is a cell, (row,)."""
+        return np.asarray(self.rows.shown.astype(np.int64) * 3)
 
     @cached_property
     def _many(self) -> np.ndarray:
@@ -76,6 +79,11 @@ class Looks:
         users = np.flatnonzero(self.rows.size >= _HALF)
         middle = self.rows.start[users] + self.rows.size[users] // 2
         return users, np.stack([self.rows.start[users], middle], axis=1).ravel()
+
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        """Whether a row's user has votes enough to halve, (row,): others' rows lie between, and are to add nothing."""
+        return np.asarray(np.repeat(self.rows.size >= _HALF, self.rows.size))
 
     def score(self, outcome: np.ndarray) -> np.ndarray:
         """+1 a vote for the left, -1 for the right, 0 a tie, (row,)."""
@@ -118,47 +126,53 @@ class Looks:
         # Shares of few votes lie on the bins' edges: rounding must not decide the bin.
         return np.asarray(np.histogram(np.minimum(share[self._many] + 1e-9, 1.0), _SHARE_BINS, (0.0, 1.0))[0])
 
-    def of_votes(self, outcome: np.ndarray) -> dict[str, float]:
-        """How votes hang on what was shown, and on the votes before, {name: value}."""
+    def of_votes(self, outcome: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+        """How votes hang on what was shown, and on the votes before.
+
+        Returns:
+            {name: value}; and the share of votes for the favourite by pair of models, a tie counting half, (pair,).
+        """
         out: dict[str, float] = {}
+        n_shown = len(self.advantage)
+        counts = np.bincount(self._of_shown + outcome, minlength=3 * n_shown).reshape(n_shown, 3)
         if self.ties:
-            self._ties(outcome, out)
+            self._ties(counts, out)
         score = self.score(outcome) * self.side
         if self._next.any():
             self._order(outcome, score, out)
         users, halves = self._halved
         if len(users) >= _ENOUGH_USERS:
             self._stability(score, users, halves, out)
-        return out
+        return out, self._by_pair(counts)
 
-    def _ties(self, outcome: np.ndarray, out: dict[str, float]) -> None:
+    def _ties(self, counts: np.ndarray, out: dict[str, float]) -> None:
         part, words = self.bins
-        share = np.bincount(part, weights=outcome == 2, minlength=len(words)) / np.bincount(part, minlength=len(words))
         if len(words) < 2:
             return
+        ties, votes = (np.bincount(part, weights=n, minlength=len(words)) for n in (counts[:, 2], counts.sum(1)))
+        share = ties / votes
         for word, value in zip(words, share, strict=True):
             out[f"ties where the gap is {word}"] = float(value)
         out["ties: narrowest gap minus widest"] = float(share[0] - share[-1])
 
-    def of_pairs(self, outcome: np.ndarray) -> np.ndarray:
-        """Share of votes for the favourite by pair of models, a tie counting half, (pair,)."""
-        n = self.rows.cells.schema.n_pairs
-        score = np.bincount(self.pairs, weights=self.score(outcome) * self.side, minlength=n)
-        return np.asarray(0.5 + 0.5 * score / np.maximum(np.bincount(self.pairs, minlength=n), 1))
+    def _by_pair(self, counts: np.ndarray) -> np.ndarray:
+        pair, n = np.asarray(self.rows.cells.pair), self.rows.cells.schema.n_pairs
+        score = np.bincount(pair, weights=(counts[:, 0] - counts[:, 1]) * np.sign(self.advantage), minlength=n)
+        return np.asarray(0.5 + 0.5 * score / np.maximum(np.bincount(pair, weights=counts.sum(1), minlength=n), 1))
 
     def _order(self, outcome: np.ndarray, score: np.ndarray, out: dict[str, float]) -> None:
-        same = outcome[1:] == outcome[:-1]
-        out["order: successive votes with the same outcome"] = float(np.mean(same[self._next]))
-        out["order: favourite or not as in the vote before"] = float(np.mean((score[1:] * score[:-1])[self._next]))
-        begins = np.flatnonzero(np.concatenate([[True], ~(same & self._next)]))
+        pairs = np.count_nonzero(self._next)
+        same = (outcome[1:] == outcome[:-1]) & self._next
+        out["order: successive votes with the same outcome"] = float(np.count_nonzero(same) / pairs)
+        alike = score[1:] * score[:-1] * self._next
+        out["order: favourite or not as in the vote before"] = float(alike.sum(dtype=np.int64) / pairs)
+        begins = np.flatnonzero(np.concatenate([[True], ~same]))
         length = np.diff(np.concatenate([begins, [len(outcome)]]))
         longest = np.maximum.reduceat(length, np.searchsorted(begins, self.rows.start))
         out["order: longest run of one outcome, mean over users"] = float(np.mean(longest))
 
     def _stability(self, score: np.ndarray, users: np.ndarray, halves: np.ndarray, out: dict[str, float]) -> None:
-        # The users left out lie between: their rows are cut off by weighing them with nothing.
-        kept = np.repeat(self.rows.size >= _HALF, self.rows.size)
-        first, second = np.add.reduceat(np.where(kept, score, 0), halves, dtype=np.int64).reshape(-1, 2).T
+        first, second = np.add.reduceat(score * self._kept, halves, dtype=np.int64).reshape(-1, 2).T
         half = self.rows.size[users] // 2
         first, second = 0.5 + 0.5 * first / half, 0.5 + 0.5 * second / (self.rows.size[users] - half)
         differ = first.std() > 0 and second.std() > 0

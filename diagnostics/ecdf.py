@@ -96,7 +96,8 @@ def bands(n: int, level: float, ranked: int = RANKED) -> tuple[np.ndarray, np.nd
 
     tail = np.quantile(_narrowest(n, ranked), 1 - level)
     at = _points(ranked)
-    return np.asarray(stats.binom.ppf(tail, n, at) / n), np.asarray(stats.binom.isf(tail, n, at) / n)
+    lower = np.asarray(stats.binom.ppf(tail, n, at) / n)
+    return lower, 1.0 - lower[::-1]  # isf would leave a count out where the tail is exactly this
 
 
 def p_value(ranks: np.ndarray, ranked: int = RANKED) -> float:

@@ -24,6 +24,7 @@ from ..inference.compiled import Settled, Statement, values_at
 from ..inference.em import MarginalEM
 from ..inference.integration import SAMPLED
 from ..inference.users import Workload, workload
+from ..models.component import Attentiveness
 
 __all__ = ["GOOD_K", "IMPOSSIBLE", "Mixture", "Target", "Weighted", "leave_out", "require_arviz", "smoothed", "weigh"]
 
@@ -138,6 +139,21 @@ class Target:
             likelihood[first : first + n], prior[first : first + n] = np.asarray(some)[:n], np.asarray(density)[:n]
         return likelihood, prior
 
+    def ordered(self, points: np.ndarray) -> np.ndarray:
+        """Whether the population's labels are in their fixed order, (draw,).
+
+        The posterior of a finite mixture repeats itself under other labels; one copy says it all.
+        """
+        component, table = self.settled.model.attentiveness, self.settled.table
+        if type(component).canonical is Attentiveness.canonical:
+            return np.ones(len(points), dtype=bool)
+        own = [parameter.name for parameter in component.parameters(table.schema)]
+        out = np.empty(len(points), dtype=bool)
+        for i, point in enumerate(points):
+            values = {name: value for name, value in values_at(table, point).items() if name in own}
+            out[i] = all(np.array_equal(values[name], value) for name, value in component.canonical(values).items())
+        return out
+
     @cached_property
     def work(self) -> Workload:
         """The counts as EM's arrays."""
@@ -219,11 +235,12 @@ def _weighted(target: Target, proposal: Mixture, draws: int, rng: np.random.Gene
     points = proposal.draw(rng, draws)
     likelihood, prior = target.at(points)
     ratio = likelihood @ target.statement.tally.multiplicity + prior - proposal.log_density(points)
-    known = np.isfinite(ratio)
+    known = np.isfinite(ratio) & target.ordered(points)
     if not known.any():
         raise EarnestError("the posterior density is not a number anywhere near EM's estimate; look at the fit's notes")
-    # Far out in a proposal's tail a density may not be a number: such a draw weighs nothing.
-    ratio = np.where(known, ratio, ratio[known].max() + IMPOSSIBLE)
+    # Far out in a proposal's tail a density may not be a number: such a draw is left out, as is one with other labels.
+    # (With a weight near nothing it would come back where a user's own likelihood is divided out.)
+    points, likelihood, ratio = points[known], likelihood[known], ratio[known]
     return Weighted(points, ratio, likelihood, float(smoothed(ratio)[1]), proposal)
 
 
@@ -271,7 +288,9 @@ def leave_out(
             own = drawn.log_likelihood[:, units[where]].T
             own = np.where(np.isfinite(own), own, IMPOSSIBLE)
             weights, k = smoothed(drawn.log_ratio - own)
-            elpd[where], shape[where] = logsumexp(weights + own, axis=1), k
+            better = ~(shape[where] <= k)
+            elpd[where] = np.where(better, logsumexp(weights + own, axis=1), elpd[where])
+            shape[where] = np.where(better, k, shape[where])
             bad = np.flatnonzero(~(k <= GOOD_K))
             if len(bad) == 0:
                 break

@@ -158,7 +158,7 @@ def elpd_of(target: Target, drawn: Weighted, start: np.ndarray, rng: np.random.G
         n_samples=len(drawn.points),
         n_data_points=len(by_user),
         scale="log",
-        warning=bool((shapes > GOOD_K).any()),
+        warning=bool((~(shapes <= GOOD_K)).any()),
         good_k=GOOD_K,
         elpd_i=xarray.DataArray(by_user, coords, ["user"], name="elpd_i"),
         pareto_k=xarray.DataArray(shapes, coords, ["user"], name="pareto_k"),

@@ -179,7 +179,7 @@ def _table(elpds: dict[str, Any], how: dict[str, str]) -> pd.DataFrame:
             "dse": np.sqrt(pointwise.shape[1] * difference.var(1)),
             "weight": _stacked(pointwise),
             "p": [float(elpds[name].p) for name in names],
-            "k_bad": [int((elpds[name].pareto_k.to_numpy() > elpds[name].good_k).sum()) for name in names],
+            "k_bad": [int((~(elpds[name].pareto_k.to_numpy() <= elpds[name].good_k)).sum()) for name in names],
             "how": [how[name] for name in names],
         }
     )

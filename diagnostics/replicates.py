@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from ..comparisons.cells import Cells, Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
+from ..inference.arrays import JNP, Group, over_chunks
+from ..inference.marginal import Problem, log_posterior, nodes_at, probabilities
 from ..inference.maximize import BOX
+from ..inference.nodes import Nodes
 from ..inference.results import Fit
 from ..inference.thinning import evenly
-from ..inference.users_given import users_given
+from ..inference.users import workload
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.gold import GOLD
@@ -28,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Believed", "Rows", "believed", "read_rows"]
 
-_MOST_GIVEN, _FEWEST_GIVEN = 2_000_000, 20  # numbers of attentiveness drawn for the same users; draws at least
+# Numbers of attentiveness drawn for the same users, and draws at least; users in one call of the compiled program.
+_MOST_GIVEN, _FEWEST_GIVEN, _BLOCK = 2_000_000, 20, 65536
 
 
 @dataclass(frozen=True)
@@ -161,13 +168,38 @@ class Believed:
         if self.drawn is not None:
             yield from ((int(draw), self.drawn[draw]) for draw in chosen)
             return
-        values = {name: value[chosen] for name, value in self.values.items()}
-        if not values:
-            raise EarnestError("predictive_check: the model has no unknowns to draw")
-        levels = lambda first, n: np.random.default_rng([seed, first]).random((n, users))  # noqa: E731
-        for part in users_given(self.model, self.counts, values, levels):
-            for i, eta in enumerate(part.attentiveness):
-                yield int(chosen[part.first + i]), eta
+        work, table = workload(self.counts), self.model.table(self.counts.cells.schema)
+        slot = work.layout.slot[work.pattern_of_user]
+        for draw in chosen:
+            free = table.pack(self.at(draw))
+            nodes = nodes_at(self.model, free, work.problem)
+            uniform = np.random.default_rng([seed, 8, int(draw)]).random(users)
+            eta = np.asarray(_at_nodes(self.model, free, work.problem, nodes, slot, uniform))
+            yield int(draw), np.where(self.sure, 1.0, eta)
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, slot: Any, uniform: Any) -> Any:
+    """Each user's attentiveness at a node of their posterior, chosen by its weight, (user,).
+
+    Votes that are simulated from nodes follow the distribution that the rule integrates, to its rounding; and this is
+    much cheaper than to draw between nodes.
+    """
+    values = model.table(problem.cells.schema).unpack(JNP, free)
+    p, c = probabilities(model, values, problem.cells)
+
+    def one(group: Group, at: Nodes) -> tuple[Any, Any]:
+        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
+        return jnp.cumsum(weights, axis=1), jnp.broadcast_to(eta, weights.shape)
+
+    reached, eta = (a.reshape(-1, a.shape[-1]) for a in over_chunks(one, problem.group, nodes))
+
+    def draw(user: tuple[Any, Any]) -> Any:
+        where, u = user
+        return eta[where, jnp.argmax(reached[where] >= u * reached[where, -1])]
+
+    return jax.lax.map(draw, (slot, uniform), batch_size=min(_BLOCK, slot.shape[0]))
 
 
 def believed(source: Fit | Any, log: ComparisonLog, draws: int, rng: np.random.Generator) -> Believed:
@@ -185,6 +217,8 @@ def believed(source: Fit | Any, log: ComparisonLog, draws: int, rng: np.random.G
             )
         if source.fingerprint != here:
             raise EarnestError(other)
+        if not np.all(np.isfinite(source.centre)):
+            raise EarnestError(f"predictive_check: the fit's status is {source.status!r}; its estimates are no numbers")
         return _of_fit(source, draws, rng)
     if not hasattr(source, "posterior") or "declaration" not in source.attrs:
         raise EarnestError(f"predictive_check: expected a fit or what `sample` returned, got {type(source).__name__}")
@@ -217,7 +251,14 @@ def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
     chosen = evenly(len(next(iter(flat.values()))), draws)
     drawn = None
     if "attentiveness" in trace.posterior:
-        kept = trace.posterior["attentiveness"].transpose("chain", "draw", "user").sel(user=list(counts.users))
-        drawn = kept.to_numpy().reshape(-1, len(counts.users))[chosen]
+        kept = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
+        place = pd.Index(kept["user"].to_numpy().astype(str)).get_indexer(np.asarray(counts.users, dtype=str))
+        if (place < 0).any():
+            missing = str(np.asarray(counts.users)[place < 0][0])
+            raise EarnestError(f"predictive_check: the posterior holds no draws of user {missing!r}; sample again")
+        drawn = kept.to_numpy().reshape(-1, kept.shape[-1])[chosen][:, place]
     values = {name: value[chosen] for name, value in flat.items()}
+    for name, value in [*values.items(), *([("attentiveness", drawn)] if drawn is not None else [])]:
+        if not np.all(np.isfinite(value)):
+            raise EarnestError(f"predictive_check: the posterior's draws of {name} are not all numbers; sample again")
     return Believed(model, counts, values, {k: v.mean(0) for k, v in flat.items()}, len(chosen), drawn)

@@ -56,7 +56,8 @@ def report(
         name: of the file; ends in .html.
         identifiability: result of `identifiability(fit)`; None: made here, where there is something to identify. False
             leaves it out.
-        checks: result of `predictive_check`; None: made here where there is a log. False leaves them out.
+        checks: result of `predictive_check`; None: made here where there is a log and a population (label EM has none).
+            False leaves them out.
 
     Returns:
         The path of the file.
@@ -70,10 +71,11 @@ def report(
     if not hasattr(fit, "attentiveness"):
         raise EarnestError(f"fit: expected a result of fit_em, got {type(fit).__name__}; report(folder, fit)")
     target = _target(Path(folder), name)
-    agreement = None if trace is None else compare(fit, trace)
+    has_users = trace is not None and ("attentiveness" in trace.posterior or "users" in trace.children)
+    agreement = compare(fit, trace) if has_users else None
     if identifiability is None and _has_scale(fit):
         identifiability = identify(fit)
-    if checks is None and log is not None:
+    if checks is None and log is not None and fit.method == "marginal":
         checks = predictive_check(fit if trace is None else trace, log)
     identifiability, checks = identifiability or None, checks or None
     view = look(fit, trace, log)

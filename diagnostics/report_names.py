@@ -26,7 +26,9 @@ LONGEST, LONGEST_TEXT = 200, 4000
 
 _JOINERS = "\u200c\u200d"  # invisible, but part of how words and emoji are written
 _PATH = re.compile(
-    r"(?<![\w.])(?:[A-Za-z]:)?[~.]{0,2}[\\/][\w.~-]|\.(?:csv|jsonl?|parquet|toml|nc|gz|zst|db|duckdb|xlsx?)\b|://", re.I
+    r"(?<![\w.])(?:[A-Za-z]:)?[~.]{0,2}[\\/][\w.~-]|\w[\\/]\w[\w.~-]*[\\/]\w|://|"
+    r"\.(?:csv|tsv|tab|txt|ndjson|jsonl?|parquet|pq|arrow|feather|avro|toml|nc|gz|bz2|xz|zst|zip|db|duckdb|xlsx?|html?|pkl)\b",
+    re.I,
 )
 _EDGE = ("", r"(?<!\w)", "", r"(?!\w)")  # what must not stand before or after a name that begins or ends in a letter
 _BETWEEN = re.compile(r"[.;] (?=[A-Z\d])")
@@ -113,6 +115,7 @@ class Discretion:
         self.private = private
         self.withheld = 0
         written = {part for user in users for part in (user, repr(user)[1:-1])} if private else set()
+        self._whole = frozenset(written)
         self._names = sorted({part[:_AS_WRITTEN] for part in written if part.strip()})
 
     def allows(self, text: str) -> bool:
@@ -141,10 +144,12 @@ class Discretion:
         """A declaration's tables with every setting that names a user replaced; components keep their names."""
         if isinstance(table, dict):
             fixed = ("component", "distribution")
-            return {k: v if k in fixed and isinstance(v, str) else self.settings(v) for k, v in table.items()}
+            return {
+                self.settings(k): v if k in fixed and isinstance(v, str) else self.settings(v) for k, v in table.items()
+            }
         if isinstance(table, list):
             return [self.settings(item) for item in table]
-        if isinstance(table, str) and not self.allows(table):
+        if isinstance(table, str) and (table in self._whole or not self.allows(table)):
             self.withheld += 1
             return "(not shown)"
         return table
@@ -156,10 +161,10 @@ class Discretion:
         found = [match.span() for match in _PATH.finditer(text)]
         for name in self._names:
             if name in text:
-                # A number is not looked for inside another, nor as a share in percent.
+                # A number is a name only where it stands like one: quoted, in a list in brackets, or after "user".
                 number = re.fullmatch(r"\d+", name)
                 around = (
-                    (r"(?<![\w.])", r"(?!\w| ?%|[.,]\d)")
+                    (r"(?:(?<=['\"(])|(?<=, )|(?<=user )|(?<=users ))", r"(?=['\"),]|$|\s(?!of\b|%)|\.(?!\d))")
                     if number
                     else (_EDGE[name[0].isalnum()], _EDGE[2 + name[-1].isalnum()])
                 )

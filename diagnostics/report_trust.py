@@ -34,7 +34,7 @@ def trust(fit: Fit, agreement: Agreement | None, only_ranking: bool | None) -> s
     if not fit.converged:
         said.append("EM has not converged, so nothing here is final")
     if agreement is None:
-        said.append("no posterior was sampled, so that intervals rest on EM's normal approximation")
+        said.append("no posterior of the users was given, so that intervals rest on EM's normal approximation")
     else:
         may = [word for word, good in (("ranking", agreement.may_rank), ("cutting", agreement.may_cut),
                                        ("the parameters' intervals", agreement.intervals_hold)) if good]  # fmt: skip
@@ -62,7 +62,10 @@ def agreeing(fit: Fit, view: View, agreement: Agreement | None, names: dict[str,
         names: {user: the name that is shown}.
     """
     if agreement is None:
-        told = tag("p", "No posterior was sampled: give the report one to see whether EM may stand in for it.")
+        told = tag(
+            "p",
+            "No posterior of the users was given: sample one with their draws to see whether EM may stand in.",
+        )
         return section("agreement", _AGREEMENT, told)
     said = [visible(agreement.verdict, LONGEST_TEXT)]
     if view.posterior:
@@ -102,6 +105,11 @@ def _decisions(frame: pd.DataFrame) -> Html:
     return tag("details", tag("summary", "Decisions at every threshold"), table("Decisions", heads, rows))
 
 
+def _told(directions: pd.DataFrame) -> pd.DataFrame:
+    """Those directions that are put into words."""
+    return directions[directions["meaning"] != ""] if "meaning" in directions else directions
+
+
 def _scatter(users: pd.DataFrame) -> Html:
     """EM's mean against the posterior's, of some users."""
     ordered = users.sort_values("em", kind="stable")
@@ -127,7 +135,7 @@ def identified(found: Any, names: dict[str, str], discretion: Discretion) -> Par
     if advice:
         parts += [tag("h3", "What would help"), tag("ul", *(tag("li", text) for text in advice))]
     for caption, frame in (
-        ("Directions, least known first", found.directions[found.directions["meaning"] != ""]),
+        ("Directions, least known first", _told(found.directions)),
         ("From prior to posterior", found.contraction),
     ):
         if len(frame):

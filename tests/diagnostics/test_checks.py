@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from earnest.comparisons.errors import EarnestError
 from earnest.diagnostics import check_plots
 from earnest.diagnostics.checks import predictive_check
 from earnest.diagnostics.discrepancies import Looks
-from earnest.diagnostics.replicates import read_rows
+from earnest.diagnostics.replicates import Believed, read_rows
 
 TIES = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
 COIN = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.CoinFlip())
@@ -100,7 +101,7 @@ def test_users_are_counted_as_in_a_loop(ragged):
 def test_order_is_that_of_the_rows(ragged):
     frame, skill, looks, rows = ragged
     users = told_one_by_one(frame, skill)
-    found = looks.of_votes(rows.outcome)
+    found, _ = looks.of_votes(rows.outcome)
     steps = [(one, two) for votes in users.values() for one, two in pairwise(votes)]
     assert found["order: successive votes with the same outcome"] == pytest.approx(
         np.mean([one[2] == two[2] for one, two in steps])
@@ -126,7 +127,7 @@ def test_halves_are_of_users_with_four_votes_or_more(ragged):
             cut = len(votes) // 2
             halves.append([0.5 + sum(v[1] for v in part) / 2 / len(part) for part in (votes[:cut], votes[cut:])])
     first, second = np.array(halves).T
-    found = looks.of_votes(rows.outcome)
+    found, _ = looks.of_votes(rows.outcome)
     assert found["halves: correlation over users of votes for the favourite"] == pytest.approx(
         np.corrcoef(first, second)[0, 1]
     )
@@ -136,7 +137,7 @@ def test_halves_are_of_users_with_four_votes_or_more(ragged):
 def test_ties_by_gap_and_favourites_by_pair(ragged):
     frame, skill, looks, rows = ragged
     votes = [vote for each in told_one_by_one(frame, skill).values() for vote in each]
-    found = looks.of_votes(rows.outcome)
+    found, _ = looks.of_votes(rows.outcome)
     bins = {name: value for name, value in found.items() if name.startswith("ties where the gap is")}
     assert len(bins) >= 3
     seen = 0
@@ -152,7 +153,7 @@ def test_ties_by_gap_and_favourites_by_pair(ragged):
         better = "model_a" if skill[vote.model_a] > skill[vote.model_b] else "model_b"
         pairs.setdefault(key, []).append({better: 1.0, "tie": 0.5}.get(vote.winner, 0.0))
     expected = [np.mean(pairs[key]) for key in sorted(pairs)]
-    np.testing.assert_allclose(looks.of_pairs(rows.outcome), expected)
+    np.testing.assert_allclose(looks.of_votes(rows.outcome)[1], expected)
 
 
 def test_replicates_follow_the_probabilities(ragged):
@@ -169,6 +170,25 @@ def test_replicates_follow_the_probabilities(ragged):
         error = np.abs((drawn == y).mean(0) - expected) / np.sqrt(expected * (1 - expected) / 3000 + 1e-6)
         assert error.max() < 5
     np.testing.assert_allclose(tables[0].sum(0), 1.0)
+
+
+@pytest.mark.parametrize("population", [er.Beta(), er.Groups((0.2, 0.9))])
+def test_the_same_users_have_the_attentiveness_that_the_fit_says(population):
+    model = er.BehaviorModel(population, er.BradleyTerry(ties=er.Davidson()), er.CoinFlip())
+    log = model.simulate(40, [5, 30] * 20, 3, seed=2).log
+    fit = er.fit_em(model, log, restarts=False)
+    point = {name: value[None] for name, value in fit.parameters.items()}
+    many = {name: np.repeat(value, 400, axis=0) for name, value in point.items()}
+    with jax.enable_x64(True):
+        given = list(Believed(fit.model, fit.counts, many, fit.parameters, 400).same_users(seed=3))
+    assert [draw for draw, _ in given] == list(range(400))
+    drawn = np.stack([eta for _, eta in given])
+    known = fit.attentiveness
+    mean, sd = known["mean"].to_numpy(), known["sd"].to_numpy()
+    # Beside 4.5 standard errors a little for levels that are drawn once or never.
+    assert (np.abs(drawn.mean(0) - mean) < 4.5 * sd / 20 + 0.004).all()
+    wide = sd > 0.12  # rarer levels are drawn too seldom to tell
+    np.testing.assert_allclose(drawn.std(0)[wide], sd[wide], rtol=0.25)
 
 
 # ----------------------------------------------------------------------------------------------- the right model
@@ -402,3 +422,18 @@ def test_what_cannot_be_checked_is_refused(story):
         predictive_check(fit, log, replicates=5)
     with pytest.raises(EarnestError, match="expected a log"):
         predictive_check(fit, frame_of(log))
+
+
+def test_rows_carry_gold_answers():
+    frame = frame_of(simulated(users=20)).assign(gold=None)
+    frame.loc[::7, "gold"] = "model_b"
+    frame.loc[::5, "gold"] = "tie"
+    log = er.read_comparisons(
+        frame, user="user", model_a="model_a", model_b="model_b", winner="winner", gold="gold"
+    )  # fmt: skip
+    model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), gold=er.Gold())
+    rows = read_rows(log, model, model.count(log).cells.schema)
+    order = np.argsort(frame["user"].to_numpy(), kind="stable")
+    expected = frame["gold"].map({"model_b": 2, "tie": 3}).fillna(0).to_numpy()[order]
+    np.testing.assert_array_equal(rows.cells["gold"][rows.shown], expected)
+    assert checked(model, log, replicates=40).table["observed"].notna().all()

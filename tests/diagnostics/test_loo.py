@@ -7,6 +7,7 @@ from scipy.special import logsumexp
 
 import earnest as er
 from earnest.comparisons.errors import EarnestError
+from earnest.diagnostics.importance import smoothed
 from earnest.diagnostics.loo import loo
 from earnest.diagnostics.model_choice import compare_models
 
@@ -110,30 +111,36 @@ def test_the_log_is_asked_for_where_it_is_needed(story):
 
 @pytest.mark.long
 def test_against_a_real_refit():
-    """The posterior without a user by `sample` itself, on a model of eight unknowns, for the user who weighs most."""
+    """The posterior without a user by `sample` itself, on a model of six unknowns, for a user who weighs much.
+
+    They must not weigh too much: where somebody's votes carry the posterior into another mode, the integral lives in a
+    part of the posterior without them that no sampler of it visits (150 votes against the crowd, of 30 users with 20
+    each: -52 by draws around both modes, -109 by the mean over 8,000 draws of the refit).
+    """
     true = {
-        "skill": [1.5, 0.0, -1.5], "attentiveness_alpha": 1.0, "attentiveness_beta": 1.0, "casual_outcome": [0.6, 0.4],
+        "skill": [1.5, 0.0, -1.5], "attentiveness_alpha": 1.0, "attentiveness_beta": 1.0, "casual_outcome": [0.5, 0.5],
     }  # fmt: skip
     model = er.BehaviorModel()
     many = model.simulate(30, 20, 3, seed=3, parameters=true).log.to_arrow().to_pandas()
-    # Somebody who sides with the weaker model whenever there is one, 150 times.
-    contrary = model.simulate(1, 150, 3, seed=9, parameters=true).log.to_arrow().to_pandas()
-    rank = {name: i for i, name in enumerate(sorted({*contrary["model_a"], *contrary["model_b"]}))}
-    worse = contrary["model_a"].map(rank) > contrary["model_b"].map(rank)
-    contrary = contrary.assign(user="contrary", winner=np.where(worse, "model_a", "model_b"))
-    both, rest = read(pd.concat([many, contrary])), read(many)
-    # A trace whose log-likelihood group holds the votes of the one left out, at draws made without them.
-    without = er.sample(model, rest, draws=2000, chains=4, seed=1, keep_users="none", predictive=0)
+    lefty = model.simulate(1, 60, 3, seed=9, parameters=true).log.to_arrow().to_pandas()
+    rank = {name: i for i, name in enumerate(sorted({*lefty["model_a"], *lefty["model_b"]}))}
+    lefty = lefty.assign(user="lefty", winner=["model_a"] * 50 + ["model_b"] * 10)
+    both, rest = read(pd.concat([many, lefty])), read(many)
+    without = er.sample(model, rest, draws=1000, tune=500, seed=1, keep_users="none", predictive=0)
     left = [without.posterior[name].values.reshape(-1, *without.posterior[name].shape[2:]) for name in true]
-    density = [_density(contrary, dict(zip(true, values, strict=True)), rank) for values in zip(*left, strict=True)]
+    density = np.array([_density(lefty, dict(zip(true, one, strict=True)), rank) for one in zip(*left, strict=True)])
     expected = logsumexp(density) - np.log(len(density))
-    trace = er.sample(model, both, draws=1000, chains=4, seed=2, keep_users="none", predictive=0)
-    assert loo(trace, exact=False).pareto_k.sel(user="contrary").item() > 0.7
+    _, tail = smoothed(density)
+    assert tail < 0.7  # or the mean over the refit's draws would be no reference
+    trace = er.sample(model, both, draws=1000, tune=500, seed=2, keep_users="none", predictive=0)
+    plain = loo(trace, exact=False)
     found = loo(trace, both)
-    effective = np.exp(2 * logsumexp(density) - logsumexp(2 * np.array(density)))
-    error = 4 / np.sqrt(effective)
-    print(f"left out: {found.elpd_i.sel(user='contrary').item():.2f}, refitted {expected:.2f} +- {error / 4:.2f}")
-    assert found.elpd_i.sel(user="contrary").item() == pytest.approx(expected, abs=max(error, 0.2))
+    error = np.exp(0.5 * (logsumexp(2 * density) - 2 * logsumexp(density)))
+    ours, theirs = (each.elpd_i.sel(user="lefty").item() for each in (found, plain))
+    k = plain.pareto_k.sel(user="lefty").item()
+    print(f"left out {ours:.2f}, refitted {expected:.2f} +- {error:.2f}; by PSIS {theirs:.2f} with k {k:.2f}")
+    assert k > 0.7
+    assert ours == pytest.approx(expected, abs=max(4 * error, 0.2))
 
 
 def _density(frame, values, rank):

@@ -236,6 +236,25 @@ def test_a_component_of_ones_own_is_judged_like_its_built_in_twin():
     assert found.loc["mine", "elpd"] == pytest.approx(found.loc["built in", "elpd"], abs=0.1)
 
 
+def test_labels_of_groups_do_not_matter():
+    """Free levels of two groups: the posterior has two copies, of which one is weighed."""
+    log = two_models(VOTES)
+    two = er.BehaviorModel(er.Groups(2), er.KnownAdvantage(0.8, stronger=("a", "b")), er.CoinFlip())
+    found = compare_models({"two": two, "groups": GROUPS}, log)
+    assert found.table.set_index("model").loc["two", "how"] == "importance sampling"
+    # By sums over a grid of both levels and the weight of the first.
+    level = (np.arange(60) + 0.5) / 60
+    low, high, w = level[:, None, None], level[None, :, None], level[None, None, :]
+    prior = np.log(low * (1 - low) * high * (1 - high) * w * (1 - w))
+    own = []
+    for wins, losses in [VOTES[user] for user in sorted(VOTES)]:
+        at = [wins * np.log(0.5 + 0.3 * eta) + losses * np.log(0.5 - 0.3 * eta) for eta in (low, high)]
+        own.append(np.logaddexp(np.log(w) + at[0], np.log1p(-w) + at[1]))
+    everybody = prior + sum(own)
+    exact = np.array([logsumexp(everybody) - logsumexp(everybody - one) for one in own])
+    assert (np.abs(found.elpds["two"].elpd_i.values - exact) < np.where(np.arange(13) < 12, 0.05, 0.2)).all()
+
+
 def test_a_model_without_unknowns():
     log = two_models(VOTES)
     fixed = er.BehaviorModel(er.Groups((0.5,)), er.KnownAdvantage(0.8, stronger=("a", "b")), er.CoinFlip())

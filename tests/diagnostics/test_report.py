@@ -408,7 +408,7 @@ def test_sentences_that_name_a_user_are_left_out_and_the_others_stay():
     )
     assert discretion.sentences(text) == "Two directions are weak. The mean is 0.12, 12 % or 1.12."
     assert discretion.withheld == 2  # the name has a full stop and ends a sentence
-    for told in ("user 12 is odd", "(12, 40)", "'12'", "12 of the rows", "o'hara's", repr("o'hara"), "see " + "x" * 40):
+    for told in ("user 12 is odd", "(12, 40)", "'12'", "o'hara's", repr("o'hara"), "see " + "x" * 40):
         assert not discretion.allows(told)
     assert discretion.allows("1.5 to 12.5 nats, 3,121 votes, x12")
     assert Discretion(["12"], private=False).allows("user 12 in /home/ann/votes.csv")
@@ -492,3 +492,28 @@ def test_it_judges_and_checks_by_itself(fit, log, tmp_path):
     label = er.fit_em(fit.model, log, method="label")
     words = " ".join(read(written(tmp_path / "label", label))[0].words)
     assert "What is identified" not in words
+
+
+def test_what_cannot_be_checked_or_compared_is_left_out(fit, log, tmp_path):
+    """Label EM knows no population to check; a posterior kept without its users is compared with nothing."""
+    label = er.fit_em(fit.model, log, method="label")
+    assert written(tmp_path / "label", label, log=log).is_file()
+    bare = er.sample(fit.model, log, fit=fit, chains=1, draws=20, tune=40, predictive=0, keep_users="none")
+    words = " ".join(read(report(tmp_path / "bare", fit, bare, log))[0].words)
+    assert "No posterior of the users was given" in words
+
+
+def test_users_called_by_numbers_take_no_sentence_with_them():
+    private = Discretion([str(i) for i in range(40)], private=True)
+    for text in ("None of 12 checks fails.", "A factor of 1.5 (60 of 63), and 1 more such.", "Cut at 3 or 4.0."):
+        assert private.sentences(text) == text
+    for text in ("2 users disagree (15, 11).", "the attentiveness of user '7' is not finite", "users 3 and 5 left"):
+        assert not private.allows(text)
+    assert private.settings({"cohort": {"12": 1}, "levels": 2}) == {"cohort": {"(not shown)": 1}, "levels": 2}
+
+
+@pytest.mark.parametrize(
+    "text", ["read from logs/run1/votes.tsv", "read from data/acme/july", "in acme.txt", "https://a.b"]
+)
+def test_places_are_private(text):
+    assert not Discretion(["alice"], private=True).allows(text)
