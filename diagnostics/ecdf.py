@@ -96,8 +96,7 @@ def bands(n: int, level: float, ranked: int = RANKED) -> tuple[np.ndarray, np.nd
 
     tail = np.quantile(_narrowest(n, ranked), 1 - level)
     at = _points(ranked)
-    lower = np.asarray(stats.binom.ppf(tail, n, at) / n)
-    return lower, 1.0 - lower[::-1]  # isf would leave a count out where the tail is exactly this
+    return np.asarray(stats.binom.ppf(tail, n, at) / n), np.asarray(stats.binom.isf(tail, n, at) / n)
 
 
 def p_value(ranks: np.ndarray, ranked: int = RANKED) -> float:
