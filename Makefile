@@ -35,8 +35,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## simulate a log, fit, recommend a threshold, filter, export, draw; into demo/
 	$(BIN)/earnest demo --out $(DEMO)
 
-test: setup ## the tests
-	$(BIN)/python -m pytest
+test: setup ## the tests, in two processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-long: setup ## the marked long runs: 400-seed recovery, 50 kills (tens of minutes and more)
 	$(BIN)/python -m pytest -m long
