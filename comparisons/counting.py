@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 
@@ -66,8 +68,7 @@ def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
     parts = []
     for name in context:
         if name == "gold":
-            words = " ".join(f"WHEN {literal(word)} THEN {number + 1}" for number, word in enumerate(OUTCOMES))
-            parts.append(f"CASE {ident(name)} {words} ELSE 0 END" if name in log.columns else "0")
+            parts.append(gold_code(ident(name)) if name in log.columns else "0")
             continue
         if name not in log.columns:
             option = f"; name its column with {name}=" if name == "category" else ""
@@ -77,6 +78,12 @@ def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
             )
         parts.append(ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)")
     return parts
+
+
+def gold_code(column: str) -> str:
+    """SQL for a column of right answers as a number: 0 without one, else 1 + the outcome."""
+    words = " ".join(f"WHEN {literal(word)} THEN {number + 1}" for number, word in enumerate(OUTCOMES))
+    return f"CASE {column} {words} ELSE 0 END"
 
 
 def _check_ties(log: ComparisonLog, ties: bool) -> None:
@@ -160,9 +167,9 @@ def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -
 def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symmetric: bool) -> Counts:
     _check_known(log, schema, context)
     tables = {
-        "models": _numbered(schema.models),
-        "outcomes": _numbered(OUTCOMES),
-        "categories": _numbered(schema.categories),
+        "models": numbered(schema.models),
+        "outcomes": numbered(OUTCOMES),
+        "categories": numbered(schema.categories),
     }
     extra = [f"c{i}" for i in range(len(context))]
     turned = "ma.number > mb.number" if symmetric else "false"
@@ -222,7 +229,9 @@ def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra
     )
 
 
-def _numbered(names: tuple[str, ...]) -> pa.Table:
+def numbered(names: Iterable[str]) -> pa.Table:
+    """Names and their numbers from 0, to be joined with."""
+    names = list(names)
     return pa.table({"name": pa.array(names, pa.string()), "number": pa.array(range(len(names)), pa.int64())})
 
 

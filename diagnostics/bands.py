@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..comparisons.errors import EarnestError
 from ..inference.arrays import float64
-from ..inference.maximize import BOX
+from ..inference.draws import around, flat_draws, unpacked
 from ..inference.thinning import evenly
 from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
@@ -111,11 +111,10 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     if not np.all(np.isfinite(eta)):
         bad = str(drawn["user"].to_numpy()[~np.isfinite(eta).all(0)][0])
         raise EarnestError(f"thresholds: the draws of user {bad!r}'s attentiveness are not all numbers; sample again")
-    values = {name: array.to_numpy() for name, array in trace.posterior.items() if name != "attentiveness"}
-    broken = [str(name) for name, array in values.items() if not np.all(np.isfinite(array))]
+    flat = flat_draws(trace, [str(name) for name in trace.posterior if name != "attentiveness"])
+    broken = [name for name, array in flat.items() if not np.all(np.isfinite(array))]
     if broken:
         raise EarnestError(f"thresholds: the draws of {broken[0]!r} are not all numbers; sample again")
-    flat = {str(name): array.reshape(-1, *array.shape[2:]) for name, array in values.items()}
     few = evenly(len(eta), _most_left_out(counts))
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
@@ -132,13 +131,7 @@ def _most_left_out(counts: Counts) -> int:
 def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
     """Draws of the attentiveness of a fit's users: globals from its normal approximation, every user given each."""
     rng = np.random.default_rng([fit.seed, 6])
-    covariance = np.where(np.isfinite(fit.spread), fit.spread, 0.0)
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T)) if fit.free.size else (np.zeros(0),) * 2
-    noise = rng.standard_normal((draws, fit.free.size))
-    points = fit.centre + noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T if fit.free.size else noise
-    reach = np.maximum(BOX, np.abs(fit.centre))
-    unpacked = [fit.table.unpack(NUMPY, point) for point in np.clip(points, -reach, reach)]
-    stacked = {name: np.stack([np.asarray(one[name]) for one in unpacked]) for name in unpacked[0]}
+    stacked = unpacked(fit.table, around(fit.centre, fit.spread, rng.standard_normal((draws, fit.free.size))))
     n_users = len(fit.counts.users)
 
     def uniforms(first: int, n: int) -> np.ndarray:  # the same whatever thread asks, and when

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..inference.draws import around, unpacked
 from ..inference.fitting import Settings, fit_counts
-from ..inference.maximize import BOX
 from ..inference.results import Fit
 from ..models.behavior import BehaviorModel
-from ..models.namespace import NUMPY
 from .calibration_logs import Design, Told
 from .calibration_machines import LEVEL, USERS_EACH, Draws, Machine
 from .ecdf import RANKED
@@ -36,7 +35,7 @@ class Approximation(Machine):
         """Draws around an EM fit of the log, and whether its intervals hold the truth."""
         # As `fit_em` does it; without a log to read and to count, which would take longer than the fit.
         fit = fit_counts(self.model, self.counts(votes), self._blank, _SETTINGS, True, None)
-        values = _around(fit, rng)
+        values = unpacked(fit.table, around(fit.centre, fit.spread, rng.standard_normal((RANKED, fit.free.size))))
         went: dict[str, Any] = {"status": fit.status, "iterations": fit.iterations, "modes": len(fit.modes)}
         return Draws(values, self.attentiveness(values, votes, rng), went, self._covered(fit, told))
 
@@ -55,14 +54,3 @@ class Approximation(Machine):
         frame = fit.attentiveness.set_index("user").loc[list(self.design.user_names)]
         inside = (frame["lower"] <= told.attentiveness) & (told.attentiveness <= frame["upper"])
         return covered | {USERS_EACH: float(inside.mean())}
-
-
-def _around(fit: Fit, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draws of the globals from a fit's normal approximation, {parameter: (draw, ...)}."""
-    covariance = np.where(np.isfinite(fit.spread), fit.spread, 0.0)
-    variances, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    noise = rng.standard_normal((RANKED, fit.free.size))
-    points = fit.centre + noise @ (vectors * np.sqrt(np.maximum(variances, 0.0))).T
-    reach = np.maximum(BOX, np.abs(fit.centre))
-    unpacked = [fit.table.unpack(NUMPY, point) for point in np.clip(points, -reach, reach)]
-    return {name: np.stack([np.asarray(one[name]) for one in unpacked]) for name in unpacked[0]}

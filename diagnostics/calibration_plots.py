@@ -9,7 +9,7 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from .ecdf import RANKED, ecdf
-from .figures import BLUE, GREY, INK, ORANGE, VERMILION, new_figure, style
+from .figures import BLUE, GREY, INK, ORANGE, VERMILION, name_rows, new_figure, style
 from .sensitivity import LIMIT
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def prior_sensitivity(sensitivity: Sensitivity, ax: Axes | None = None) -> Axes:
         The axes.
     """
     table = sensitivity.table[::-1]
-    rows = np.arange(len(table))
-    axes = ax if ax is not None else new_figure(width=7.2, height=max(2.8, 1.6 + 0.27 * len(rows)))[1][0]
+    axes = ax if ax is not None else new_figure(width=7.2, height=max(2.8, 1.6 + 0.27 * len(table)))[1][0]
+    rows = name_rows(axes, table["quantity"], 9 if len(table) <= 25 else 7)
     prior, votes = (table[name].to_numpy(dtype=float) for name in ("prior", "likelihood"))
     axes.axvspan(0, LIMIT, color=GREY, alpha=0.15, linewidth=0)
     axes.axvline(LIMIT, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
@@ -119,8 +119,6 @@ def prior_sensitivity(sensitivity: Sensitivity, ax: Axes | None = None) -> Axes:
         axes.text(0.002, row, " does not vary", va="center", fontsize=8, color=GREY)
     top = float(np.nanmax([LIMIT * 1.5, *prior, *votes]))
     axes.set(xlim=(0, 1.08 * top), ylim=(-0.8, len(rows) - 0.2))
-    axes.set_yticks(rows, list(table["quantity"]), fontsize=9 if len(rows) <= 25 else 7)
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"sensitivity (in the grey, below {LIMIT}: hardly moved)")
     axes.set_title("What leans on the prior?")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / (0.3 * len(rows) + 0.6)), ncols=2)

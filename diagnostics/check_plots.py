@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .figures import BLUE, GREEN, GREY, INK, VERMILION, new_figure, style
+from .figures import BLUE, GREEN, GREY, INK, VERMILION, name_rows, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def predictive_checks(checks: Checks, ax: Axes | None = None) -> Axes:
     """
     table = checks.table.iloc[::-1]
     axes = ax if ax is not None else new_figure(width=8.4, height=1.2 + 0.27 * len(table))[1][0]
-    rows = np.arange(len(table))
+    rows = name_rows(axes, table["check"], 8)
     sds = table["sds"].to_numpy(dtype=float)
     sd = np.array([checks.replicates[name].std(ddof=1) for name in table["check"]])
     scale = np.where(sd > 0, sd, 1.0)
@@ -61,8 +61,6 @@ def predictive_checks(checks: Checks, ax: Axes | None = None) -> Axes:
                       ha="right" if right else "left", fontsize=8, color=VERMILION)  # fmt: skip
     reach = max(3.5, 1.06 * np.abs(shown).max(initial=0.0))
     axes.set(xlim=(-reach, reach), ylim=(-0.7, len(rows) - 0.3))
-    axes.set_yticks(rows, table["check"], fontsize=8)
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel("observed minus expected, in standard deviations of the replicates")
     axes.set_title("Does the model reproduce the log?")
     _legend_below(axes)
@@ -111,16 +109,13 @@ def model_comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
     """
     table = comparison.table.iloc[::-1]
     axes = ax if ax is not None else new_figure(width=7.2, height=1.3 + 0.36 * len(table))[1][0]
-    rows = np.arange(len(table))
+    rows = name_rows(axes, [f"{row.model} (weight {row.weight:.2f})" for row in table.itertuples()])
     difference, error = table["elpd_diff"].to_numpy(), table["dse"].to_numpy()
     axes.axvline(0.0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     axes.hlines(rows, difference - 2 * error, difference + 2 * error, color=BLUE, linewidth=2,
                 label="two standard errors of the difference")  # fmt: skip
     axes.plot(difference[:-1], rows[:-1], "o", color=INK, markersize=5, label="difference to the best")
     axes.plot(difference[-1:], rows[-1:], "D", color=GREEN, markeredgecolor=INK, markersize=7, label="the best")
-    names = [f"{row.model} (weight {row.weight:.2f})" for row in table.itertuples()]
-    axes.set_yticks(rows, names)
-    axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel("expected log predictive density of a new user's votes, all users together (nats)")
     axes.set_title("Which model predicts new users best?")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..comparisons.atomic import atomic_file
 
@@ -67,6 +69,14 @@ def new_figure(width: float = 6.4, height: float = 4.0, columns: int = 1) -> tup
     with style():
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def name_rows(axes: Axes, names: Sequence[str], fontsize: float = 10) -> np.ndarray:
+    """Name the rows of a figure from the bottom up, without ticks; their heights, (row,)."""
+    rows = np.arange(len(names))
+    axes.set_yticks(rows, list(names), fontsize=fontsize)
+    axes.tick_params(axis="y", length=0)
+    return rows
 
 
 def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, Path]:

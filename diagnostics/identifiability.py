@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..comparisons.errors import EarnestError
 from ..inference.arrays import float64
+from ..inference.draws import around, unpacked
 from ..inference.em import MarginalEM
 from ..inference.maximize import BOX
 from ..inference.users import workload
@@ -177,10 +178,8 @@ def _change(fit: Fit, parameter: Parameter, low: np.ndarray, high: np.ndarray, s
 
 def _contraction(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
     rng, table = np.random.default_rng(_SEED), fit.table
-    known = np.where(np.isfinite(fit.spread), fit.spread, 0.0)
-    values, vectors = np.linalg.eigh(0.5 * (known + known.T))
-    draws = fit.centre + rng.standard_normal((_DRAWS, table.size)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-    draws = np.clip(draws, -BOX, BOX)
+    draws = around(fit.centre, fit.spread, rng.standard_normal((_DRAWS, table.size)))
+    told = [unpacked(table, part) for part in (prior, draws)]
     unknown = ~np.isfinite(np.diag(fit.spread))
     rows = []
     for parameter in table.parameters:
@@ -189,11 +188,7 @@ def _contraction(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
         if entrywise:
             sds = [part[:, where].std(0) for part in (prior, draws)]
         else:
-            told = [
-                np.asarray([np.ravel(table.unpack(NUMPY, one)[parameter.name]) for one in part])
-                for part in (prior, draws)
-            ]
-            sds = [part.std(0) for part in told]
+            sds = [np.ravel(part[parameter.name].std(0)) for part in told]
         lost = unknown[where].any()
         dims = [fit.coords[dim] for dim in parameter.dims]
         for k, index in enumerate(np.ndindex(shape)):

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..comparisons.errors import EarnestError
-from ..inference.compiled import Settled, settle
+from ..inference.compiled import settle
+from ..inference.draws import free_draws
 from ..inference.thinning import evenly
 from ..models.behavior import BehaviorModel
 from .importance import GOOD_K, IMPOSSIBLE, Mixture, Target, Weighted, leave_out, require_arviz, smoothed
@@ -70,7 +71,7 @@ def loo(trace: Any, log: ComparisonLog | None = None, *, exact: bool = True) -> 
     if log.fingerprint() != trace.attrs.get("fingerprint"):
         raise EarnestError("loo: the log is another one than the trace was sampled from")
     settled = settle(BehaviorModel.from_toml(trace.attrs["declaration"]), log)
-    points = _points(trace, settled)
+    points = free_draws(trace, settled.table, _POINTS)
     target = Target.of(settled, points[evenly(len(points), 12)])
     unit = _units(target, names)[bad]
     proposal = Mixture.of([points.mean(0)], [np.atleast_2d(np.cov(points.T))])
@@ -111,15 +112,6 @@ def _penalty(trace: Any, found: Any) -> np.ndarray:
     drawn = drawn.reshape(len(drawn), -1)
     lppd = logsumexp(drawn, axis=1) - np.log(drawn.shape[1])
     return np.asarray(lppd - found.elpd_i.to_numpy())
-
-
-def _points(trace: Any, settled: Settled) -> np.ndarray:
-    """Some of the draws as free vectors, (draw, size)."""
-    names = [parameter.name for parameter in settled.table.parameters]
-    flat = {name: trace.posterior[name].to_numpy() for name in names}
-    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in flat.items()}
-    chosen = evenly(len(next(iter(flat.values()))), _POINTS)
-    return np.stack([settled.table.pack({name: value[i] for name, value in flat.items()}) for i in chosen])
 
 
 def _units(target: Target, names: np.ndarray) -> np.ndarray:

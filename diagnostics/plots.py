@@ -18,7 +18,7 @@ from ..comparisons.errors import EarnestError
 from ..inference.thinning import evenly
 from .calibration_plots import calibration_ecdf, prior_sensitivity
 from .check_plots import favourite_shares, model_comparison, predictive_checks
-from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, new_figure, save_figure, style
+from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, name_rows, new_figure, save_figure, style
 from .trust_plots import open_directions, user_intervals
 
 if TYPE_CHECKING:
@@ -116,17 +116,15 @@ def parameter_intervals(
     names = [str(entry) for entry in fit.coords[fit.dims[name][0]]]
     lower, upper = np.asarray(fit.intervals(level)[name], dtype=float)
     order = np.argsort(values, kind="stable")
-    rows = np.arange(len(order))
     values, lower, upper = values[order], lower[order], upper[order]
     known = np.isfinite(lower) & np.isfinite(upper)
-    axes = ax if ax is not None else new_figure(height=max(2.6, 1.0 + 0.17 * len(rows)))[1][0]
+    axes = ax if ax is not None else new_figure(height=max(2.6, 1.0 + 0.17 * len(order)))[1][0]
+    rows = name_rows(axes, [names[k] for k in order], 10 if len(order) <= 15 else 7)
     axes.hlines(rows[known], lower[known], upper[known], color=BLUE, linewidth=1.8)
     axes.plot(values[known], rows[known], "o", color=INK, markersize=4, label=f"estimate, {level:.0%} interval")
     if not known.all():
         (open_circles,) = axes.plot(values[~known], rows[~known], "o", color=INK, label="no interval (see fit.status)")
         open_circles.set(markerfacecolor="white", markersize=5)
-    axes.set_yticks(rows, [names[k] for k in order], fontsize=10 if len(rows) <= 15 else 7)
-    axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.8, len(rows) - 0.2)
     axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
     axes.set_xlabel(label or name)

@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ..comparisons.cells import Cells, Counts
+from ..comparisons.counting import gold_code, numbered
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
+from ..inference.draws import around, flat_draws, unpacked
 from ..inference.marginal import Problem, log_posterior, nodes_at, probabilities
-from ..inference.maximize import BOX
 from ..inference.nodes import Nodes
 from ..inference.results import Fit
 from ..inference.thinning import evenly
@@ -87,7 +87,7 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
         f"""SELECT u.number AS u, a.number AS a, b.number AS b, CASE log.winner {winner} END AS w{wanted}
         FROM log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
         JOIN models b ON log.model_b = b.name {joined} ORDER BY u.number, log."row" """,
-        users=_numbered(names), models=_numbered(schema.models), categories=_numbered(schema.categories),
+        users=numbered(names), models=numbered(schema.models), categories=numbered(schema.categories),
     )  # fmt: skip
     if found.num_rows != len(log):
         raise InputError(
@@ -106,13 +106,8 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
 
 def _context(name: str) -> str:
     if name == GOLD:
-        words = " ".join(f"WHEN {literal(word)} THEN {number + 1}" for number, word in enumerate(OUTCOMES))
-        return f"CASE log.{ident(name)} {words} ELSE 0 END"
+        return gold_code(f"log.{ident(name)}")
     return "k.number" if name == "category" else f"CAST(log.{ident(name)} AS DOUBLE)"
-
-
-def _numbered(names: Any) -> pa.Table:
-    return pa.table({"name": pa.array(list(names), pa.string()), "number": pa.array(range(len(names)), pa.int64())})
 
 
 def _codes(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -228,26 +223,16 @@ def believed(source: Fit | Any, log: ComparisonLog, draws: int, rng: np.random.G
 
 
 def _of_fit(fit: Fit, draws: int, rng: np.random.Generator) -> Believed:
-    known = np.isfinite(fit.spread)
-    values, vectors = np.linalg.eigh(np.where(known, fit.spread, 0.0)) if fit.free.size else (np.zeros(0), np.eye(0))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    # A direction that the data leave nearly flat is followed no farther than estimates may go.
-    reach = np.maximum(BOX, np.abs(fit.centre))
-    points = np.clip(fit.centre + rng.standard_normal((draws, fit.free.size)) @ root.T, -reach, reach)
-    each = [fit.table.unpack(NUMPY, point) for point in points]
+    points = around(fit.centre, fit.spread, rng.standard_normal((draws, fit.free.size)))
     unknown = "the fit leaves directions without a standard error, and their uncertainty is left out here"
-    return Believed(
-        fit.model, fit.counts, {name: np.stack([np.asarray(one[name]) for one in each]) for name in fit.parameters},
-        fit.parameters, draws, None, () if known.all() else (unknown,),
-    )  # fmt: skip
+    notes = () if np.isfinite(fit.spread).all() else (unknown,)
+    return Believed(fit.model, fit.counts, unpacked(fit.table, points), fit.parameters, draws, None, notes)
 
 
 def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
     model = BehaviorModel.from_toml(trace.attrs["declaration"])
     counts = model.count(log)
-    names = [parameter.name for parameter in model.table(counts.cells.schema).parameters]
-    flat = {name: trace.posterior[name].to_numpy() for name in names}
-    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in flat.items()}
+    flat = flat_draws(trace, [parameter.name for parameter in model.table(counts.cells.schema).parameters])
     chosen = evenly(len(next(iter(flat.values()))), draws)
     drawn = None
     if "attentiveness" in trace.posterior:

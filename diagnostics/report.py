@@ -78,7 +78,7 @@ def report(
     if checks is None and log is not None and fit.method == "marginal":
         checks = predictive_check(fit if trace is None else trace, log)
     identifiability, checks = identifiability or None, checks or None
-    view = look(fit, trace, log)
+    view = look(fit, trace, log, getattr(identifiability, "scale", None))
     users = view.users["user"].astype(str).tolist()
     named = called(users, view.users["mean"].to_numpy(dtype=float), ids, key)
     names = {users[i]: shown for i, shown in zip(named.order, named.shown, strict=True)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..comparisons.errors import EarnestError
 from ..inference.thinning import evenly
 from .curves import Recommendation, ThresholdCurve
 from .report_names import Named
+from .scale import Scale
 from .thresholds import thresholds
 
 if TYPE_CHECKING:
@@ -59,8 +60,12 @@ class Packed:
     shown: int
 
 
-def look(fit: Fit, trace: Any, log: ComparisonLog | None) -> View:
+def look(fit: Fit, trace: Any, log: ComparisonLog | None, scale: Scale | None = None) -> View:
     """The posterior's users and cuts where it has their draws and the log is there; else EM's.
+
+    Args:
+        fit, trace, log: see `report`.
+        scale: how far the votes fix attentiveness, where that was asked before: the search takes seconds.
 
     Raises:
         EarnestError: the log is not the one that was fitted.
@@ -72,12 +77,16 @@ def look(fit: Fit, trace: Any, log: ComparisonLog | None) -> View:
     said: tuple[str, ...] = ()
     if trace is not None:
         if log is not None and "attentiveness" in trace.posterior:
-            curve = thresholds(trace, log)
+            curve = _judged(thresholds(trace, log), scale)
             return View(_drawn(curve), curve, curve.recommend(), posterior=True)
         lacks = "the votes were not given" if log is None else "the posterior was kept without the users' draws"
         said = (f"Users and thresholds are EM's, not the posterior's, since {lacks}.",)
-    curve = thresholds(fit)
+    curve = _judged(thresholds(fit), scale)
     return View(fit.attentiveness, curve, curve.recommend(), posterior=False, said=said)
+
+
+def _judged(curve: ThresholdCurve, scale: Scale | None) -> ThresholdCurve:
+    return curve if scale is None else replace(curve, judge=lambda: scale)
 
 
 def _drawn(curve: ThresholdCurve) -> pd.DataFrame:

@@ -7,7 +7,6 @@ moves; how far it can be moved is its profile-likelihood interval (model.md, sec
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ import numpy as np
 
 from ..comparisons.cells import Counts
 from ..inference.arrays import JNP, float64
+from ..inference.compiled import values_at
+from ..inference.draws import free_draws
 from ..inference.em import MarginalEM
 from ..inference.labels import restricted
 from ..inference.maximize import BOX
@@ -25,7 +26,6 @@ from ..inference.thinning import evenly
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
-from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable
 from .profile import Function, Profile, profile
 
@@ -151,14 +151,13 @@ def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.
     whole = interval(None)
     asked = known and preference.any() and not preference.all()
     if_known = interval(preference) if asked else None
-    values = _unpacker(table)
     return Scale(
         mean=float(np.exp(log_mean(free)[0])),
         lower=float(np.exp(whole.lower)),
         upper=float(np.exp(whole.upper)),
         if_known=None if if_known is None else (float(np.exp(if_known.lower)), float(np.exp(if_known.upper))),
-        at_lower=values(whole.at_lower),
-        at_upper=values(whole.at_upper),
+        at_lower=values_at(table, whole.at_lower),
+        at_upper=values_at(table, whole.at_upper),
         exact=whole.exact,
     )
 
@@ -200,10 +199,6 @@ def _log_likelihood(model: BehaviorModel, counts: Counts, free: np.ndarray) -> F
     return log_likelihood
 
 
-def _unpacker(table: ParameterTable) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    return lambda free: {name: np.asarray(value) for name, value in table.unpack(NUMPY, free).items()}
-
-
 def scale_of_fit(fit: Fit, known: bool = False) -> Scale:
     """The scale of a fit by marginal EM; see `scale_of`."""
     return scale_of(fit.model, fit.counts, fit.free, fit.spread, known)
@@ -214,8 +209,5 @@ def scale_of_posterior(trace: Any, log: ComparisonLog) -> Scale:
     model = BehaviorModel.from_toml(trace.attrs["declaration"])
     counts = model.count(log)
     table = model.table(counts.cells.schema)
-    flat = {p.name: trace.posterior[p.name].to_numpy() for p in table.parameters}
-    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in flat.items()}
-    some = evenly(len(next(iter(flat.values()))), _STARTS)
-    points = np.stack([table.pack({name: value[i] for name, value in flat.items()}) for i in some])
+    points = free_draws(trace, table, _STARTS)
     return scale_of(model, counts, points.mean(0), np.atleast_2d(np.cov(points.T)))

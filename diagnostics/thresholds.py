@@ -109,6 +109,8 @@ def _check_draws(draws: int, source: Any, log: ComparisonLog | None) -> None:
         raise EarnestError("draws: bands are told for the fit's own log only; leave log out")
     if draws and source.method != "marginal":
         raise EarnestError("draws: label EM has no normal approximation to draw from; fit by marginal EM")
+    if draws and source.table.size == 0:
+        raise EarnestError("draws: the model has no unknown parameter to draw; leave draws out")
 
 
 def _above(fit: Fit, log: ComparisonLog | None, tau: float) -> tuple[np.ndarray, np.ndarray]:

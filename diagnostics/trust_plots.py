@@ -10,7 +10,7 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..inference.thinning import evenly
-from .figures import BLUE, GREY, INK, ORANGE, new_figure, style
+from .figures import BLUE, GREY, INK, ORANGE, name_rows, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,15 +44,13 @@ def user_intervals(fit: Fit, users: Sequence[str] | int = 30, ax: Axes | None = 
         if unknown:
             raise EarnestError(f"users: the fit knows no user {unknown[0]!r}")
         shown = frame[frame["user"].isin(users)]
-    rows = np.arange(len(shown))
-    height = max(2.6, 1.2 + 0.17 * len(rows))
+    height = max(2.6, 1.2 + 0.17 * len(shown))
     axes = ax if ax is not None else new_figure(height=height)[1][0]
+    named = zip(shown["user"], shown["comparisons"], strict=True)
+    rows = name_rows(axes, [f"{str(name)[:24]} ({n:,})" for name, n in named], 7)
     known = shown[["lower", "upper"]].notna().all(axis=1).to_numpy()
     axes.hlines(rows[known], shown["lower"][known], shown["upper"][known], color=BLUE, linewidth=1.8)
     axes.plot(shown["mean"], rows, "o", color=INK, markersize=4, label=f"posterior mean, {fit.level:.0%} interval")
-    named = zip(shown["user"], shown["comparisons"], strict=True)
-    axes.set_yticks(rows, [f"{str(name)[:24]} ({n:,})" for name, n in named], fontsize=7)
-    axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
     axes.set(xlim=(0, 1), ylim=(-0.8, len(rows) - 0.2), ylabel="user (votes)")
     axes.set_xlabel("attentiveness")
@@ -76,14 +74,12 @@ def open_directions(found: Identifiability, n: int = 5, ax: Axes | None = None) 
     """
     rows = found.directions.head(n).iloc[::-1]
     axes = ax if ax is not None else new_figure(width=8.4, height=1.3 + 0.62 * len(rows))[1][0]
-    place = np.arange(len(rows))
+    labels = ["\n".join(textwrap.wrap(text.partition(" (mean")[0], 52)[:3]) for text in rows["meaning"]]
+    place = name_rows(axes, labels, 8)
     left = rows["remaining"].to_numpy(dtype=float)
     axes.barh(place, left, 0.55, color=np.where(left > 0.25, ORANGE, BLUE))
     for y, share in enumerate(left.tolist()):
         axes.text(share + 0.012, y, f"{share:.0%}" if share >= 0.005 else "< 1 %", va="center", color=INK, fontsize=9)
-    labels = ["\n".join(textwrap.wrap(text.partition(" (mean")[0], 52)[:3]) for text in rows["meaning"]]
-    axes.set_yticks(place, labels, fontsize=8)
-    axes.tick_params(axis="y", length=0)
     axes.axvline(0.25, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1.08))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])

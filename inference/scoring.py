@@ -67,9 +67,7 @@ def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.
         half = float(norm.ppf(1 - tail)) * sd
         return user_frame(fit, counts, mean, sd, np.clip(np.stack([mean - half, mean + half], axis=1), 0.0, 1.0))
     summary = summarise(fit.model, fit.free, work)
-    # Directions without a standard error (the fit's notes name them) cannot be carried.
-    covariance = np.where(np.isfinite(fit.spread), fit.spread, 0.0)
-    interval = carried_intervals(fit.model, fit.centre, covariance, work, (tail, 1 - tail), draws, fit.seed)
+    interval = carried_intervals(fit.model, fit.centre, fit.spread, work, (tail, 1 - tail), draws, fit.seed)
     of_user = work.pattern_of_user
     return user_frame(fit, counts, summary.mean[of_user], summary.sd[of_user], interval[of_user])
 

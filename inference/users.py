@@ -18,8 +18,8 @@ from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from .arrays import JNP, Group, Layout, device_cells, lay_out, over_chunks
+from .draws import around
 from .marginal import Problem, log_posterior, nodes_at, probabilities
-from .maximize import BOX
 from .nodes import Nodes
 
 __all__ = ["Summary", "Workload", "carried_intervals", "probabilities_above", "refinement", "summarise", "workload"]
@@ -142,11 +142,7 @@ def carried_intervals(
     if free.size == 0 or draws < 1:
         return summarise(model, free, work, levels).quantiles
     uniform = qmc.LatinHypercube(d=free.size, rng=np.random.default_rng(seed)).random(draws)
-    eigenvalues, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
-    # Where the data leave a direction nearly flat the normal approximation reaches beyond all that estimates may.
-    reach = np.maximum(BOX, np.abs(free))
-    points = np.clip(free + norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) @ root.T, -reach, reach)
+    points = around(free, covariance, norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)))
     drawn = []
     for point in points:
         nodes = nodes_at(model, point, work.problem)

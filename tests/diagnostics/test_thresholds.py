@@ -429,6 +429,9 @@ def test_draws_are_checked(known, settings, words):
 
 def test_bands_are_of_the_fitted_log_and_of_a_population(known):
     truth, fit = known
+    fixed = er.BehaviorModel(er.Groups((0.5,)), fit.model.preference, fit.model.casual)
+    with pytest.raises(EarnestError, match="no unknown parameter to draw"):
+        thresholds(er.fit_em(fixed, truth.log), draws=10)
     with pytest.raises(EarnestError, match="the fit's own log only"):
         thresholds(fit, truth.log, draws=10)
     with pytest.raises(EarnestError, match="label EM has no normal approximation"):
