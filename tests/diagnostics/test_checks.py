@@ -1,7 +1,9 @@
 """Predictive checks: what is counted against loops, replicates against probabilities, faults each by the right check."""
 
+import runpy
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,16 +18,13 @@ from earnest.diagnostics.checks import predictive_check
 from earnest.diagnostics.discrepancies import Looks
 from earnest.diagnostics.replicates import Believed, read_rows
 
+read = runpy.run_path(str(Path(__file__).with_name("whale.py")))["read"]
 TIES = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
 COIN = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.CoinFlip())
 TRUE = {
     "skill": [1.5, 0.5, -0.5, -1.5], "tie_strength": 0.5, "attentiveness_alpha": 1.0, "attentiveness_beta": 1.0,
     "casual_outcome": [0.5, 0.3, 0.2],
 }  # fmt: skip
-
-
-def read(frame):
-    return er.read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner")
 
 
 def simulated(seed=1, model=TIES, users=150, votes=20, **changed):

@@ -1,5 +1,8 @@
 """LOO of a sampled posterior: as ArviZ where that works, and against an integral or a real refit where it does not."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,23 +14,10 @@ from earnest.diagnostics.importance import smoothed
 from earnest.diagnostics.loo import loo
 from earnest.diagnostics.model_choice import compare_models
 
+_whale = runpy.run_path(str(Path(__file__).with_name("whale.py")))
+VOTES, read, two_models = (_whale[name] for name in ("VOTES", "read", "two_models"))
 MODEL = er.BehaviorModel(er.Groups((0.0, 1.0)), er.PairAdvantage(), er.CoinFlip())
-# One user has far more votes than all others, against them: no draw of the whole posterior is near the one without.
-VOTES = {f"u{i:02d}": (k, 6 - k) for i, k in enumerate([6, 5, 3, 2, 4, 3, 6, 5, 4, 3, 2, 5])} | {"whale": (5, 55)}
 SETTINGS = {"draws": 1000, "tune": 500, "chains": 2, "predictive": 0}
-
-
-def read(frame):
-    return er.read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner")
-
-
-def a_log(votes):
-    rows = [
-        {"user": user, "model_a": "a", "model_b": "b", "winner": side}
-        for user, (wins, losses) in votes.items()
-        for side in ["model_a"] * wins + ["model_b"] * losses
-    ]
-    return read(pd.DataFrame(rows))
 
 
 def exact_elpd():
@@ -44,7 +34,7 @@ def exact_elpd():
 
 @pytest.fixture(scope="module")
 def story():
-    log = a_log(VOTES)
+    log = two_models(VOTES)
     return log, er.sample(MODEL, log, **SETTINGS)
 
 
@@ -104,9 +94,9 @@ def test_the_log_is_asked_for_where_it_is_needed(story):
     with pytest.raises(EarnestError, match=r"left out exactly, which needs the log: loo\(trace, log\)"):
         loo(trace)
     with pytest.raises(EarnestError, match="another one than the trace was sampled from"):
-        loo(trace, a_log({"x": (3, 2), "y": (1, 4)}))
+        loo(trace, two_models({"x": (3, 2), "y": (1, 4)}))
     with pytest.raises(EarnestError, match="expected what `sample` returned"):
-        loo(er.fit_em(MODEL, a_log(VOTES)))
+        loo(er.fit_em(MODEL, two_models(VOTES)))
 
 
 @pytest.mark.long

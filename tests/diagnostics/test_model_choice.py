@@ -1,6 +1,8 @@
 """LOO by importance sampling and model choice: against integrals on a grid, ArviZ, and models that are plainly wrong."""
 
+import runpy
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,27 +16,11 @@ from earnest.diagnostics import check_plots, importance, model_choice
 from earnest.diagnostics.importance import Mixture
 from earnest.diagnostics.model_choice import compare_models
 
+_whale = runpy.run_path(str(Path(__file__).with_name("whale.py")))
+VOTES, read, two_models = (_whale[name] for name in ("VOTES", "read", "two_models"))
 GROUPS = er.BehaviorModel(er.Groups((0.0, 1.0)), er.PairAdvantage(), er.CoinFlip())
 BIASED = er.BehaviorModel(er.Groups((0.0, 1.0)), er.KnownAdvantage(0.8, stronger=("a", "b")), er.PositionBias())
 TIES = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
-
-
-def read(frame):
-    return er.read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner")
-
-
-def two_models(votes):
-    """A log of users who saw a (left) and b and chose a so often: {user: (wins of a, wins of b)}."""
-    rows = [
-        {"user": user, "model_a": "a", "model_b": "b", "winner": side}
-        for user, (wins, losses) in votes.items()
-        for side in ["model_a"] * wins + ["model_b"] * losses
-    ]
-    return read(pd.DataFrame(rows))
-
-
-# One user has far more votes than all others, against them: no draw of the whole posterior is near the one without.
-VOTES = {f"u{i:02d}": (k, 6 - k) for i, k in enumerate([6, 5, 3, 2, 4, 3, 6, 5, 4, 3, 2, 5])} | {"whale": (5, 55)}
 
 
 def exact_elpd(model):
