@@ -14,6 +14,7 @@ import earnest as er
 from earnest.inference.chains import run_chains
 from earnest.inference.compiled import settle, values_at
 from earnest.inference.in_numpyro import numpyro_model
+from earnest.inference.starts import user_starts
 
 _logs = runpy.run_path(str(Path(__file__).with_name("logs.py")))
 MODELS = ["ada", "grace", "lovelace"]
@@ -313,3 +314,23 @@ def test_vectorised_chains_are_the_same_chains(log, fit, tree):
         off = np.abs(mine.mean((0, 1)) - theirs[name].mean(("chain", "draw")).to_numpy()) / error
         assert off.max() < 6, name
     assert all((chains.draws[0][name] != chains.draws[1][name]).any() for name in chains.draws[0])
+
+
+def test_users_start_where_their_votes_put_them(log, fit):
+    """Given the globals of each start, so that a scout's users are of its own mode; without a fit, anywhere."""
+    settled = settle(MODEL, log)
+    repeated = {name: np.stack([value] * 200) for name, value in fit.parameters.items()}
+    mean = fit.attentiveness.set_index("user").loc[settled.statement("explicit").tally.users, "mean"].to_numpy()
+
+    def started(form, fitted):
+        with jax.enable_x64(True):
+            starts = user_starts(settled.statement(form), settled.counts, repeated, seed=1, fitted=fitted)
+        return np.array([1 / (1 + np.exp(-start["attentiveness_logit"])) for start in starts if start])
+
+    assert started("marginal", fitted=True).size == 0
+    told = started("explicit", fitted=True)
+    assert told.shape == (200, 40)
+    np.testing.assert_allclose(told.mean(0), mean, atol=0.1)
+    assert np.unique(told, axis=0).shape == (200, 40)  # each start its own
+    blind = started("explicit", fitted=False).mean(0)
+    assert np.abs(blind - mean).max() > 0.2
