@@ -16,12 +16,14 @@ import pandas as pd
 
 from ..comparisons.errors import EarnestError
 from ..inference.arrays import float64
+from ..inference.compiled import Settled
 from ..inference.draws import around, flat_draws, unpacked
 from ..inference.thinning import evenly
 from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.namespace import NUMPY
+from .importance import GOOD_K, Target, around_modes, has_arviz, resampled, weigh
 
 if TYPE_CHECKING:
     from ..comparisons.cells import Counts
@@ -33,6 +35,10 @@ __all__ = ["MOST_DRAWS", "Bands", "Drawn", "bands", "drawn_of_fit", "drawn_users
 LEVEL = 0.9
 MOST_DRAWS = 2000
 """Draws that are looked at."""
+
+_MOST_WEIGHED = 20_000  # patterns of votes up to which globals are drawn by importance
+_WEIGHED, _FEWEST_WEIGHED = 4, 2000  # draws of the proposal for each draw that is wanted, and at least
+_NORMAL = "Bands rest on the fit's normal approximation and are too narrow where users are few: {}."
 
 _BLOCK = 2_000_000  # numbers in memory beside them
 _MOST_CUTS = 500  # cuts at which a band is told
@@ -49,6 +55,7 @@ class Drawn:
         eta: attentiveness, (draw, user).
         information: expected effective labels under leave-one-out weights w_n = m_(u,-n); see `_left_out`.
         fingerprint: of the log.
+        caveat: what to bear in mind, a sentence, or "".
     """
 
     users: np.ndarray
@@ -56,6 +63,7 @@ class Drawn:
     eta: np.ndarray
     information: float
     fingerprint: str
+    caveat: str = ""
 
     @property
     def mean(self) -> np.ndarray:
@@ -103,9 +111,9 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     model = BehaviorModel.from_toml(trace.attrs["declaration"])
     counts = model.count(log)
     drawn = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
-    place = pd.Index(drawn["user"].to_numpy().astype(str)).get_indexer(np.asarray(counts.users, dtype=str))
+    place = pd.Index(drawn["user"].to_numpy().astype(object)).get_indexer(np.asarray(counts.users, dtype=object))
     if (place < 0).any():
-        missing = str(np.asarray(counts.users)[place < 0][0])
+        missing = str(np.asarray(counts.users, dtype=object)[place < 0][0])
         raise EarnestError(f"thresholds: the posterior holds no draws of user {missing!r}; sample the log again")
     eta = drawn.to_numpy().reshape(-1, drawn.shape[-1])
     if not np.all(np.isfinite(eta)):
@@ -118,7 +126,7 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     few = evenly(len(eta), _most_left_out(counts))
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
-        np.asarray(counts.users, dtype=str), counts.n_comparisons(), eta[evenly(len(eta), MOST_DRAWS)][:, place],
+        np.asarray(counts.users, dtype=object), counts.n_comparisons(), eta[evenly(len(eta), MOST_DRAWS)][:, place],
         information, log.fingerprint(),
     )  # fmt: skip
 
@@ -129,9 +137,14 @@ def _most_left_out(counts: Counts) -> int:
 
 @float64
 def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
-    """Draws of the attentiveness of a fit's users: globals from its normal approximation, every user given each."""
+    """Draws of the attentiveness of a fit's users: globals from their posterior, every user given each.
+
+    Globals are drawn around the modes and chosen by importance (see `importance`). Where that cannot be done they are
+    drawn from the normal approximation, which of small logs is too narrow.
+    """
     rng = np.random.default_rng([fit.seed, 6])
-    stacked = unpacked(fit.table, around(fit.centre, fit.spread, rng.standard_normal((draws, fit.free.size))))
+    points, caveat = _globals_of(fit, draws, rng)
+    stacked = unpacked(fit.table, points)
     n_users = len(fit.counts.users)
 
     def uniforms(first: int, n: int) -> np.ndarray:  # the same whatever thread asks, and when
@@ -142,7 +155,28 @@ def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
         eta[part.first : part.first + len(part.mean)] = part.attentiveness
     few = evenly(draws, _most_left_out(fit.counts))
     information = _left_out(fit.model, fit.counts, {name: value[few] for name, value in stacked.items()}, eta[few])
-    return Drawn(np.asarray(fit.counts.users, dtype=str), fit.counts.n_comparisons(), eta, information, fit.fingerprint)
+    return Drawn(
+        np.asarray(fit.counts.users, dtype=object), fit.counts.n_comparisons(), eta, information, fit.fingerprint,
+        caveat,
+    )  # fmt: skip
+
+
+def _globals_of(fit: Fit, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Draws of the globals as free vectors, (draw, size), and what to bear in mind."""
+    noise = rng.standard_normal((draws, fit.free.size))
+    normal = around(fit.centre, fit.spread, noise)
+    if len(fit.counts.patterns()) > _MOST_WEIGHED:  # so many users leave a posterior normal
+        return normal, ""
+    if fit.objective != "map":
+        return normal, _NORMAL.format("the fit has no priors, so that there is no posterior to draw from")
+    if not has_arviz():
+        return normal, _NORMAL.format("ArviZ is not installed: pip install 'earnest[numpyro]'")
+    settled = Settled(fit.model, fit.table, fit.counts)
+    proposal = around_modes(settled, fit)
+    drawn = weigh(Target.of(settled, proposal.draw(rng, 12)), proposal, max(_WEIGHED * draws, _FEWEST_WEIGHED), rng)
+    if not drawn.k <= GOOD_K:
+        return normal, _NORMAL.format("importance sampling of the posterior failed; sample it by earnest.sample")
+    return resampled(drawn, draws, rng), ""
 
 
 def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -23,10 +23,17 @@ from ..inference.arrays import JNP, float64
 from ..inference.compiled import Settled, Statement, values_at
 from ..inference.em import MarginalEM
 from ..inference.integration import SAMPLED
+from ..inference.starts import NEAR
 from ..inference.users import Workload, workload
 from ..models.component import Attentiveness
 
-__all__ = ["GOOD_K", "IMPOSSIBLE", "Mixture", "Target", "Weighted", "leave_out", "require_arviz", "smoothed", "weigh"]
+if TYPE_CHECKING:
+    from ..inference import Fit
+
+__all__ = [
+    "GOOD_K", "IMPOSSIBLE", "Mixture", "Target", "Weighted", "around_modes", "has_arviz", "leave_out", "require_arviz",
+    "resampled", "smoothed", "weigh",
+]  # fmt: skip
 
 GOOD_K = 0.7
 IMPOSSIBLE = -1e4
@@ -197,9 +204,14 @@ class Weighted:
     proposal: Mixture
 
 
+def has_arviz() -> bool:
+    """Whether ArviZ is installed."""
+    return find_spec("arviz_stats") is not None
+
+
 def require_arviz() -> None:
     """Raise an `EarnestError` where ArviZ is not installed."""
-    if find_spec("arviz_stats") is None:
+    if not has_arviz():
         raise EarnestError("this needs ArviZ, which is not installed here: pip install 'earnest[numpyro]'")
 
 
@@ -242,6 +254,24 @@ def _weighted(target: Target, proposal: Mixture, draws: int, rng: np.random.Gene
     # (With a weight near nothing it would come back where a user's own likelihood is divided out.)
     points, likelihood, ratio = points[known], likelihood[known], ratio[known]
     return Weighted(points, ratio, likelihood, float(smoothed(ratio)[1]), proposal)
+
+
+def around_modes(settled: Settled, fit: Fit) -> Mixture:
+    """A proposal around EM's best mode, and around those near it."""
+    parts = [(fit.centre, fit.spread)]
+    target = Target.of(settled, fit.centre[None])
+    for mode in fit.modes[1:]:
+        if fit.modes[0].objective - mode.objective <= NEAR:
+            parts.append(target.mode(settled.table.pack(mode.parameters)))
+    return Mixture.of(*zip(*parts, strict=True))
+
+
+def resampled(drawn: Weighted, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Free vectors that stand for the posterior alike, (draw, size): chosen by their smoothed weights, evenly."""
+    weights = np.exp(smoothed(drawn.log_ratio)[0])
+    reached = np.cumsum(weights) / weights.sum()
+    chosen = np.searchsorted(reached, (np.arange(draws) + rng.random()) / draws)
+    return np.asarray(drawn.points[np.minimum(chosen, len(drawn.points) - 1)])
 
 
 def _kernels(points: np.ndarray, log_weights: np.ndarray, rng: np.random.Generator) -> Mixture:

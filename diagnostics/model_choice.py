@@ -14,9 +14,8 @@ from ..comparisons.errors import EarnestError
 from ..inference.compiled import Settled
 from ..inference.fitting import fit_em
 from ..inference.results import Fit
-from ..inference.starts import NEAR
 from ..models.behavior import BehaviorModel
-from .importance import GOOD_K, Mixture, Target, Weighted, require_arviz, weigh
+from .importance import GOOD_K, Mixture, Target, Weighted, around_modes, require_arviz, weigh
 from .loo import elpd_of, loo
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def _judge(given: Any, log: ComparisonLog, rng: np.random.Generator, seed: int) 
     settled = Settled(fit.model, fit.table, fit.counts)
     if fit.free.size == 0:
         return _without_unknowns(settled), "no unknowns"
-    proposal = _proposal(settled, fit)
+    proposal = around_modes(settled, fit)
     target = Target.of(settled, proposal.draw(rng, 12))
     units = len(target.statement.tally)
     drawn = weigh(target, proposal, int(np.clip(_MOST_NUMBERS // units, _FEWEST, DRAWS)), rng)
@@ -153,16 +152,6 @@ def _without_unknowns(settled: Settled) -> Any:
     nowhere = Mixture.of([np.zeros(0)], [np.zeros((0, 0))])
     drawn = Weighted(np.zeros((_FEWEST, 0)), np.zeros(_FEWEST), likelihood, 0.0, nowhere)
     return elpd_of(target, drawn, np.zeros(0), np.random.default_rng(0))
-
-
-def _proposal(settled: Settled, fit: Fit) -> Mixture:
-    """Around EM's best mode, and around those near it."""
-    parts = [(fit.centre, fit.spread)]
-    target = Target.of(settled, fit.centre[None])
-    for mode in fit.modes[1:]:
-        if fit.modes[0].objective - mode.objective <= NEAR:
-            parts.append(target.mode(settled.table.pack(mode.parameters)))
-    return Mixture.of(*zip(*parts, strict=True))
 
 
 def _table(elpds: dict[str, Any], how: dict[str, str]) -> pd.DataFrame:

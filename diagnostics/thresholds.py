@@ -48,8 +48,10 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         source: a fit, or what `sample` returned with `keep_users="draws"`.
         log: the log to be filtered (default: the one that the fit was made from). Users whom the fit does not know are
             scored. A posterior needs the log that it was sampled from.
-        draws: of a fit's own log: a band and a distribution of the optimum from so many draws of the globals from the
-            fit's normal approximation, and of every user given each, where there is no sampled posterior.
+        draws: of a fit's own log: a band and a distribution of the optimum where there is no sampled posterior, from so
+            many draws of the globals, and of every user given each. Globals are drawn around EM's modes and chosen by
+            importance; where that cannot be done `caveat` says so, and with more than 20,000 different users they are
+            drawn from the normal approximation, as exact there.
 
     Raises:
         InputError: the log has no users.
@@ -135,6 +137,7 @@ def _of_draws(drawn: Drawn, mean: np.ndarray) -> ThresholdCurve:
         bands=worth.table,
         optimum=worth.optimum,
         drawn=drawn,
+        caveat=drawn.caveat,
         above=lambda tau: (mean, np.asarray((drawn.eta > tau).mean(0))),
     )
 
