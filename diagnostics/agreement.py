@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ..comparisons.errors import EarnestError
+from ..comparisons.names import as_names
 from .convergence import convergence
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _users(fit: Fit, trace: Any) -> pd.DataFrame:
         if not np.all(np.isfinite(value)):
             bad = str(names[~np.isfinite(value)][0])
             raise EarnestError(f"trace: the {name} of user {bad!r}'s attentiveness is not a number; sample again")
-    joined = em.merge(pd.DataFrame({"user": names.astype(str), **columns}), on="user", how="inner", validate="1:1")
+    joined = em.merge(pd.DataFrame({"user": as_names(names), **columns}), on="user", how="inner", validate="1:1")
     if len(joined) != len(em):
         raise EarnestError(
             f"trace: {len(em) - len(joined):,} of the fit's {len(em):,} users are missing from it; sample the same log"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError
+from ..comparisons.names import as_names, places
 from ..inference.arrays import float64
 from ..inference.compiled import Settled
 from ..inference.draws import around, flat_draws, unpacked
@@ -38,6 +39,12 @@ MOST_DRAWS = 2000
 
 _MOST_WEIGHED = 20_000  # patterns of votes up to which globals are drawn by importance
 _WEIGHED, _FEWEST_WEIGHED = 4, 2000  # draws of the proposal for each draw that is wanted, and at least
+_FINITE_K = 0.5  # above, weights have no variance, and so many times the draws are made
+_UNEVEN, _MOST_LIKELIHOODS = 8, 50_000_000
+_ROUGH = (
+    "Bands are rough: the posterior's shape is too far from what importance sampling can follow; sample it by "
+    "earnest.sample."
+)
 _NORMAL = "Bands rest on the fit's normal approximation and are too narrow where users are few: {}."
 
 _BLOCK = 2_000_000  # numbers in memory beside them
@@ -111,9 +118,9 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     model = BehaviorModel.from_toml(trace.attrs["declaration"])
     counts = model.count(log)
     drawn = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
-    place = pd.Index(drawn["user"].to_numpy().astype(object)).get_indexer(np.asarray(counts.users, dtype=object))
+    place = places(drawn["user"].to_numpy(), counts.users)
     if (place < 0).any():
-        missing = str(np.asarray(counts.users, dtype=object)[place < 0][0])
+        missing = str(as_names(counts.users)[place < 0][0])
         raise EarnestError(f"thresholds: the posterior holds no draws of user {missing!r}; sample the log again")
     eta = drawn.to_numpy().reshape(-1, drawn.shape[-1])
     if not np.all(np.isfinite(eta)):
@@ -126,7 +133,7 @@ def drawn_users(trace: Any, log: ComparisonLog | None) -> Drawn:
     few = evenly(len(eta), _most_left_out(counts))
     information = _left_out(model, counts, {name: array[few] for name, array in flat.items()}, eta[few][:, place])
     return Drawn(
-        np.asarray(counts.users, dtype=object), counts.n_comparisons(), eta[evenly(len(eta), MOST_DRAWS)][:, place],
+        as_names(counts.users), counts.n_comparisons(), eta[evenly(len(eta), MOST_DRAWS)][:, place],
         information, log.fingerprint(),
     )  # fmt: skip
 
@@ -156,7 +163,7 @@ def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
     few = evenly(draws, _most_left_out(fit.counts))
     information = _left_out(fit.model, fit.counts, {name: value[few] for name, value in stacked.items()}, eta[few])
     return Drawn(
-        np.asarray(fit.counts.users, dtype=object), fit.counts.n_comparisons(), eta, information, fit.fingerprint,
+        as_names(fit.counts.users), fit.counts.n_comparisons(), eta, information, fit.fingerprint,
         caveat,
     )  # fmt: skip
 
@@ -173,10 +180,12 @@ def _globals_of(fit: Fit, draws: int, rng: np.random.Generator) -> tuple[np.ndar
         return normal, _NORMAL.format("ArviZ is not installed: pip install 'earnest[numpyro]'")
     settled = Settled(fit.model, fit.table, fit.counts)
     proposal = around_modes(settled, fit)
-    drawn = weigh(Target.of(settled, proposal.draw(rng, 12)), proposal, max(_WEIGHED * draws, _FEWEST_WEIGHED), rng)
-    if not drawn.k <= GOOD_K:
-        return normal, _NORMAL.format("importance sampling of the posterior failed; sample it by earnest.sample")
-    return resampled(drawn, draws, rng), ""
+    target = Target.of(settled, proposal.draw(rng, 12))
+    drawn = weigh(target, proposal, max(_WEIGHED * draws, _FEWEST_WEIGHED), rng)
+    if not drawn.k <= _FINITE_K:  # few draws with much weight: it takes more of them
+        most = max(_MOST_LIKELIHOODS // len(target.statement.tally), len(drawn.points))
+        drawn = weigh(target, drawn.proposal, min(_UNEVEN * len(drawn.points), most), rng)
+    return resampled(drawn, draws, rng), "" if drawn.k <= GOOD_K else _ROUGH
 
 
 def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray], eta: np.ndarray) -> float:

@@ -40,9 +40,9 @@ _MEANING: tuple[tuple[str, str, str], ...] = (
     (
         "votes for the left: share",
         "the right side is preferred more than the model can say: try a casual behaviour that minds position "
-        "(PositionBias)",
+        "(PositionBias); where it does already, attentive users mind it, too",
         "the left side is preferred more than the model can say: try a casual behaviour that minds position "
-        "(PositionBias)",
+        "(PositionBias); where it does already, attentive users mind it, too",
     ),
     (
         "votes for the left: spread",

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ..inference import Fit
 
 __all__ = [
-    "GOOD_K", "IMPOSSIBLE", "Mixture", "Target", "Weighted", "around_modes", "has_arviz", "leave_out", "require_arviz",
-    "resampled", "smoothed", "weigh",
+    "GOOD_K", "IMPOSSIBLE", "Mixture", "Target", "Weighted", "around_modes", "has_arviz", "leave_out",
+    "require_arviz", "resampled", "smoothed", "weigh",
 ]  # fmt: skip
 
 GOOD_K = 0.7

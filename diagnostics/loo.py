@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..comparisons.errors import EarnestError
+from ..comparisons.names import as_names
 from ..inference.compiled import settle
 from ..inference.draws import free_draws
 from ..inference.thinning import evenly
@@ -62,7 +63,7 @@ def loo(trace: Any, log: ComparisonLog | None = None, *, exact: bool = True) -> 
     bad = np.flatnonzero(~(k <= found.good_k))
     if not exact or len(bad) == 0:
         return found
-    names = found.pareto_k["user"].to_numpy().astype(str)
+    names = as_names(found.pareto_k["user"].to_numpy())
     if log is None:
         raise EarnestError(
             f"loo: {len(bad)} of {len(k):,} users, {names[bad[0]]!r} for one, have a k-hat above {found.good_k:.2f} "
@@ -108,9 +109,11 @@ def _efficiency(trace: Any) -> float:
 
 def _penalty(trace: Any, found: Any) -> np.ndarray:
     """lppd - elpd by user, nats: how much each user's votes say of themselves."""
-    drawn = trace["log_likelihood"]["votes"].transpose("user", "chain", "draw").to_numpy()
-    drawn = drawn.reshape(len(drawn), -1)
-    lppd = logsumexp(drawn, axis=1) - np.log(drawn.shape[1])
+    votes = trace["log_likelihood"]["votes"].transpose("chain", "draw", "user")
+    draws, lppd = votes.sizes["chain"] * votes.sizes["draw"], np.empty(votes.sizes["user"])
+    for first in range(0, len(lppd), _TOGETHER):
+        some = votes.isel(user=slice(first, first + _TOGETHER)).to_numpy().reshape(draws, -1)
+        lppd[first : first + _TOGETHER] = logsumexp(some, axis=0) - np.log(draws)
     return np.asarray(lppd - found.elpd_i.to_numpy())
 
 
@@ -141,7 +144,7 @@ def elpd_of(target: Target, drawn: Weighted, start: np.ndarray, rng: np.random.G
     if len(bad):
         elpd[bad], k[bad] = leave_out(target, drawn.proposal, start, bad, len(drawn.points), rng)
     tally = target.statement.tally
-    coords = {"user": list(tally.users)}
+    coords = {"user": as_names(tally.users)}
     by_user, shapes = tally.of_users(elpd), tally.of_users(k)
     return ELPDDataLOO(
         elpd=float(by_user.sum()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ..inference.compiled import Settled
 from ..inference.fitting import fit_em
 from ..inference.results import Fit
 from ..models.behavior import BehaviorModel
+from .convergence import convergence
 from .importance import GOOD_K, Mixture, Target, Weighted, around_modes, require_arviz, weigh
 from .loo import elpd_of, loo
 
@@ -31,6 +33,7 @@ APART, NATS = 2.0, 4.0
 than four nats are too small for a normal approximation (Sivula, Magnusson, Matamoros and Vehtari 2025, Bayesian
 Analysis)."""
 
+_FALLBACK = "sampled, because importance sampling failed"
 _MOST_NUMBERS, _FEWEST = 50_000_000, 500
 
 
@@ -63,7 +66,8 @@ def compare_models(models: Mapping[str, BehaviorModel | Fit | Any], log: Compari
     What was sampled is judged by its draws (`loo`). A model that was only declared takes a fast road: EM, and from its
     normal approximation (multivariate t, heavier in the tails) importance sampling of the posterior of the globals; the
     combined weights of posterior and left-out user are Pareto-smoothed. Where they cannot be relied on (k-hat above
-    0.7) the model is sampled by `sample`. Either way the priors are part of the model.
+    0.7) the model is sampled by `sample`, which takes minutes and is announced by a warning. Either way the priors are
+    part of the model.
 
     Args:
         models: name -> a `BehaviorModel`, a fit by marginal EM, or what `sample` returned of this log.
@@ -82,9 +86,10 @@ def compare_models(models: Mapping[str, BehaviorModel | Fit | Any], log: Compari
     _check(models, log)
     elpds, how, notes = {}, {}, []
     for number, (name, given) in enumerate(models.items()):
-        elpds[name], how[name] = _judge(given, log, np.random.default_rng([seed, number]), seed)
-        if how[name] == "sampled, because importance sampling failed":
+        elpds[name], how[name], doubts = _judge(name, given, log, np.random.default_rng([seed, number]), seed)
+        if how[name] == _FALLBACK:
             notes.append(f"{name}: the normal approximation of EM is too far from the posterior, so it was sampled")
+        notes += [f"{name}: {doubt}" for doubt in doubts]
     table = _table(elpds, how)
     bad = table[table["k_bad"] > 0]
     notes += [
@@ -123,26 +128,39 @@ def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
         )
 
 
-def _judge(given: Any, log: ComparisonLog, rng: np.random.Generator, seed: int) -> tuple[Any, str]:
-    """A model's ELPD and how it was found."""
+def _judge(
+    name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, seed: int
+) -> tuple[Any, str, tuple[str, ...]]:
+    """A model's ELPD, how it was found, and what speaks against relying on it."""
     if not isinstance(given, BehaviorModel | Fit):
-        return loo(given, log), "sampled"
+        return loo(given, log), "sampled", _doubts(given)
     fit = given if isinstance(given, Fit) else fit_em(given, log)
     if not np.all(np.isfinite(fit.centre)) or fit.status == "non_finite":
         raise EarnestError(f"compare_models: EM ended with status {fit.status!r}; see the notes of fit_em(model, log)")
     settled = Settled(fit.model, fit.table, fit.counts)
     if fit.free.size == 0:
-        return _without_unknowns(settled), "no unknowns"
+        return _without_unknowns(settled), "no unknowns", ()
     proposal = around_modes(settled, fit)
     target = Target.of(settled, proposal.draw(rng, 12))
     units = len(target.statement.tally)
     drawn = weigh(target, proposal, int(np.clip(_MOST_NUMBERS // units, _FEWEST, DRAWS)), rng)
     if drawn.k <= GOOD_K:
-        return elpd_of(target, drawn, fit.centre, rng), "importance sampling"
+        return elpd_of(target, drawn, fit.centre, rng), "importance sampling", ()
     from ..inference.sampling import sample
 
+    warnings.warn(
+        f"compare_models: importance sampling of {name!r} failed (k-hat {drawn.k:.2f}); it is sampled by NUTS, which "
+        "takes minutes where the log is large",
+        stacklevel=3,
+    )
     trace = sample(fit.model, log, fit=fit, seed=seed, keep_users="none", predictive=0)
-    return loo(trace, log), "sampled, because importance sampling failed"
+    return loo(trace, log), _FALLBACK, _doubts(trace)
+
+
+def _doubts(trace: Any) -> tuple[str, ...]:
+    """Why a posterior is not to be relied on, where it is not."""
+    checked = convergence(trace)
+    return () if checked.good else (f"its posterior is not to be relied on: {checked.verdict.rstrip('.')}",)
 
 
 def _without_unknowns(settled: Settled) -> Any:

@@ -22,6 +22,8 @@ Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 _ROUNDS = 4  # of seeking the ends again where a higher top was found on the way
 _SLACK = 0.01  # nats that an end may miss the level by
+_MOST_DENSE = 60  # parameters up to which an optimiser that solves dense systems in all of them is used
+_MULTIPLIER_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,14 @@ def _end(
             seen = (value, np.array(move))
         return value - least
 
-    answer = minimize(
-        quantity, start, jac=True, method="SLSQP", bounds=bounds, options={"maxiter": 200, "ftol": 1e-7},
-        constraints={"type": "ineq", "fun": room, "jac": lambda move: -minus(move)[1]},
-    )  # fmt: skip
-    end = np.asarray(answer.x)
+    if len(start) <= _MOST_DENSE:
+        answer = minimize(
+            quantity, start, jac=True, method="SLSQP", bounds=bounds, options={"maxiter": 200, "ftol": 1e-7},
+            constraints={"type": "ineq", "fun": room, "jac": lambda move: -minus(move)[1]},
+        )  # fmt: skip
+        end, arrived = np.asarray(answer.x), bool(answer.success)
+    else:
+        end, arrived = _by_multiplier(quantity, lambda move: (room(move), -minus(move)[1]), start, bounds)
     # Where the search ended outside, the last point is brought back along the line from the start.
     if not room(end) >= -_SLACK:  # also where it is not a number
         inside, outside = 0.0, 1.0
@@ -141,7 +146,38 @@ def _end(
             middle = 0.5 * (inside + outside)
             inside, outside = (middle, outside) if room(start + middle * (end - start)) >= 0 else (inside, middle)
         end = start + inside * (end - start)
-    return end, *seen, bool(answer.success)
+    return end, *seen, arrived
+
+
+def _by_multiplier(
+    quantity: Function, room: Function, start: np.ndarray, bounds: list[tuple[float, float]]
+) -> tuple[np.ndarray, bool]:
+    """The same constrained optimum with memory and work linear in the parameters, and whether the search arrived.
+
+    The method of multipliers (Rockafellar 1973, Mathematical Programming 5): L-BFGS-B on quantity plus a penalty for
+    what room is lacking, moved by a multiplier until nothing is lacking.
+    """
+    multiplier, penalty, lacking = 0.0, 0.1, np.inf
+    end = start
+
+    def penalised(move: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = quantity(move)
+        left, uphill = room(move)
+        short = max(multiplier - penalty * left, 0.0)
+        return value + short**2 / (2 * penalty), slope - short * uphill
+
+    for _ in range(_MULTIPLIER_ROUNDS):
+        answer = minimize(penalised, end, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
+        end, before = np.asarray(answer.x), multiplier
+        left = room(end)[0]
+        multiplier = max(multiplier - penalty * left, 0.0)
+        # What is lacking, or is left although the multiplier still pulls.
+        if abs(min(left, before / penalty)) < _SLACK / 4:
+            return end, True
+        if abs(left) > lacking / 4:
+            penalty *= 3.0
+        lacking = abs(left)
+    return end, False
 
 
 def _on_the_box(end: np.ndarray, bounds: list[tuple[float, float]]) -> bool:

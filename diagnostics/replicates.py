@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from ..comparisons.cells import Cells, Counts
 from ..comparisons.counting import gold_code, numbered
 from ..comparisons.errors import EarnestError, InputError
+from ..comparisons.names import as_names, places
 from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
@@ -82,7 +82,7 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
     wanted = "".join(f", {value} AS {ident('c_' + name)}" for name, value in keys.items())
     joined = "JOIN categories k ON log.category = k.name" if "category" in keys else ""
     winner = " ".join(f"WHEN {literal(word)} THEN {number}" for number, word in enumerate(OUTCOMES))
-    names = np.asarray(log.users, dtype=object).astype(str)
+    names = as_names(log.users)
     found = log.query(
         f"""SELECT u.number AS u, a.number AS a, b.number AS b, CASE log.winner {winner} END AS w{wanted}
         FROM log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
@@ -237,7 +237,7 @@ def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
     drawn = None
     if "attentiveness" in trace.posterior:
         kept = trace.posterior["attentiveness"].transpose("chain", "draw", "user")
-        place = pd.Index(kept["user"].to_numpy().astype(str)).get_indexer(np.asarray(counts.users, dtype=str))
+        place = places(kept["user"].to_numpy(), counts.users)
         if (place < 0).any():
             missing = str(np.asarray(counts.users)[place < 0][0])
             raise EarnestError(f"predictive_check: the posterior holds no draws of user {missing!r}; sample again")

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..comparisons.atomic import atomic_file
 from ..comparisons.errors import EarnestError
 from .agreement import compare
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
+_REPLICATED = 40_000_000  # votes in all replicates of the checks that are made here
 _OURS = '<meta name="generator" content="Earnest '
 
 
@@ -56,8 +59,8 @@ def report(
         name: of the file; ends in .html.
         identifiability: result of `identifiability(fit)`; None: made here, where there is something to identify. False
             leaves it out.
-        checks: result of `predictive_check`; None: made here where there is a log and a population (label EM has none).
-            False leaves them out.
+        checks: result of `predictive_check`; None: made here where there is a log and a population (label EM has none),
+            of large logs with fewer replicates (20 at least). False leaves them out.
 
     Returns:
         The path of the file.
@@ -76,7 +79,8 @@ def report(
     if identifiability is None and _has_scale(fit):
         identifiability = identify(fit)
     if checks is None and log is not None and fit.method == "marginal":
-        checks = predictive_check(fit if trace is None else trace, log)
+        replicates = int(np.clip(_REPLICATED // max(len(log), 1), 20, 200))
+        checks = predictive_check(fit if trace is None else trace, log, replicates=replicates)
     identifiability, checks = identifiability or None, checks or None
     view = look(fit, trace, log, getattr(identifiability, "scale", None))
     users = view.users["user"].astype(str).tolist()

@@ -93,7 +93,7 @@ def called(users: Sequence[str], mean: np.ndarray, ids: str, key: bytes | str | 
         return Named(order, [visible(users[i]) for i in order], "Users have the names that the log gives them.")
     secret = secrets.token_bytes(32) if key is None else key.encode() if isinstance(key, str) else key
     digests = [hmac.new(secret, user.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest() for user in users]
-    order = np.lexsort((np.asarray(digests, dtype=str), -mean))
+    order = np.lexsort((np.asarray(digests), -mean))
     if ids == "none":
         about = "Users have no names here; they are numbered by attentiveness."
         return Named(order, [f"user {rank:,}" for rank in range(1, len(order) + 1)], about)
@@ -116,7 +116,8 @@ class Discretion:
         self.withheld = 0
         written = {part for user in users for part in (user, repr(user)[1:-1])} if private else set()
         self._whole = frozenset(written)
-        self._names = sorted({part[:_AS_WRITTEN] for part in written if part.strip()})
+        self._names = frozenset(part[:_AS_WRITTEN] for part in written if part.strip())
+        self._lengths = sorted({len(name) for name in self._names})
 
     def allows(self, text: str) -> bool:
         """Whether a text may be shown."""
@@ -159,14 +160,15 @@ class Discretion:
         if not self.private:
             return []
         found = [match.span() for match in _PATH.finditer(text)]
-        for name in self._names:
-            if name in text:
-                # A number is a name only where it stands like one: quoted, in a list in brackets, or after "user".
-                number = re.fullmatch(r"\d+", name)
-                around = (
-                    (r"(?:(?<=['\"(])|(?<=, )|(?<=user )|(?<=users ))", r"(?=['\"),]|$|\s(?!of\b|%)|\.(?!\d))")
-                    if number
-                    else (_EDGE[name[0].isalnum()], _EDGE[2 + name[-1].isalnum()])
-                )
-                found += [match.span() for match in re.finditer(around[0] + re.escape(name) + around[1], text)]
+        # Users may be millions, texts are short: whatever stands in the text is looked up among the names.
+        parts = (text[i : i + size] for size in self._lengths for i in range(len(text) - size + 1))
+        for name in sorted(self._names.intersection(parts)):
+            # A number is a name only where it stands like one: quoted, in a list in brackets, or after "user".
+            number = re.fullmatch(r"\d+", name)
+            around = (
+                (r"(?:(?<=['\"(])|(?<=, )|(?<=user )|(?<=users ))", r"(?=['\"),]|$|\s(?!of\b|%)|\.(?!\d))")
+                if number
+                else (_EDGE[name[0].isalnum()], _EDGE[2 + name[-1].isalnum()])
+            )
+            found += [match.span() for match in re.finditer(around[0] + re.escape(name) + around[1], text)]
         return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..comparisons.cells import Counts
+from ..comparisons.names import as_names
 from .compiled import Statement
 from .tally import Tally
 from .thinning import evenly
@@ -170,5 +171,5 @@ def users_node(users: Mapping[str, np.ndarray], votes: Tally) -> Any:
     import xarray
 
     variables = {name: (("user",), value) for name, value in users.items()}
-    data = xarray.Dataset({**variables, "comparisons": (("user",), votes.comparisons)}, {"user": list(votes.users)})
+    data = xarray.Dataset({**variables, "comparisons": (("user",), votes.comparisons)}, {"user": as_names(votes.users)})
     return xarray.DataTree(data)

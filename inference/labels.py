@@ -19,6 +19,7 @@ import pandas as pd
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
+from ..comparisons.names import among, as_names
 from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident
 from ..models.behavior import BehaviorModel
@@ -92,8 +93,8 @@ def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
 def _history(fit: Fit, counts: Counts) -> Counts:
     """The fit's own counts of the log's users, and the log's counts of users whom the fit does not know."""
     own = fit.counts
-    here = np.isin(np.asarray(own.users, dtype=str), np.asarray(counts.users, dtype=str))
-    new = ~np.isin(np.asarray(counts.users, dtype=str), np.asarray(own.users, dtype=str))
+    here = among(own.users, counts.users)
+    new = ~among(counts.users, own.users)
     first, second = restricted(own, here), restricted(counts, new)
     both = join(first, second, fit.schema)
     return Counts(
@@ -200,9 +201,9 @@ def _named(
     a, b, outcome = counts.cells.model_a[cell], counts.cells.model_b[cell], counts.cells.outcome[cell]
     frame = pd.DataFrame(
         {
-            "user": np.asarray(counts.users, dtype=object)[counts.user[wanted]].astype(str),
-            "model_a": names[a].astype(str),
-            "model_b": names[b].astype(str),
+            "user": as_names(counts.users)[counts.user[wanted]],
+            "model_a": names[a],
+            "model_b": names[b],
             "winner": np.array(OUTCOMES)[outcome],
             **{name: _context_values(schema, name, counts.cells[name][cell]) for name in fit.context},
             "comparisons": joined.second[wanted].astype(np.int64),
@@ -223,7 +224,7 @@ def _named(
 def _context_values(schema: Schema, name: str, values: np.ndarray) -> np.ndarray:
     if name == GOLD:
         return np.asarray(np.array([None, *OUTCOMES], dtype=object)[values])
-    return np.array(schema.categories, dtype=object)[values].astype(str) if name == "category" else values
+    return np.array(schema.categories, dtype=object)[values] if name == "category" else values
 
 
 def _flip_rates(

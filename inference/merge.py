@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..comparisons.cells import Cells, Counts
+from ..comparisons.names import among, as_names, places
 from ..comparisons.schema import Schema
 
 __all__ = ["Joined", "join", "usable_schema"]
@@ -46,9 +47,9 @@ def usable_schema(schema: Schema, counts: Counts, parameters_by_pair: bool) -> S
 def join(first: Counts, second: Counts, schema: Schema) -> Joined:
     """Entries of both logs on common users and cells, sorted by (user, cell)."""
     cells, cell_1, cell_2 = _join_cells(first.cells, second.cells, schema)
-    users = np.union1d(np.asarray(first.users, dtype=str), np.asarray(second.users, dtype=str)).astype(object)
-    user_1 = _position(users, first.users)[first.user] if len(first.user) else first.user
-    user_2 = _position(users, second.users)[second.user] if len(second.user) else second.user
+    users = as_names(sorted({*first.users, *second.users}))
+    user_1 = places(users, first.users)[first.user] if len(first.user) else first.user
+    user_2 = places(users, second.users)[second.user] if len(second.user) else second.user
     keys_1 = user_1.astype(np.int64) * max(len(cells), 1) + cell_1[first.cell]
     keys_2 = user_2.astype(np.int64) * max(len(cells), 1) + cell_2[second.cell]
     keys = np.union1d(keys_1, keys_2)
@@ -56,12 +57,8 @@ def join(first: Counts, second: Counts, schema: Schema) -> Joined:
     count[np.searchsorted(keys, keys_1)] = first.count
     other[np.searchsorted(keys, keys_2)] = second.count
     merged = Counts(users, cells, keys // max(len(cells), 1), keys % max(len(cells), 1), count)
-    known = np.isin(users.astype(str), np.asarray(first.users, dtype=str))
+    known = among(users, first.users)
     return Joined(merged, other, known)
-
-
-def _position(users: np.ndarray, names: np.ndarray) -> np.ndarray:
-    return np.searchsorted(users.astype(str), np.asarray(names, dtype=str))
 
 
 def _join_cells(first: Cells, second: Cells, schema: Schema) -> tuple[Cells, np.ndarray, np.ndarray]:

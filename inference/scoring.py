@@ -10,6 +10,7 @@ from scipy.stats import norm
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
+from ..comparisons.names import as_names
 from ..models.component import Continuous
 from .arrays import JNP, float64
 from .label import best_attentiveness
@@ -40,7 +41,7 @@ def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, inter
     interval = np.where(known[:, None], 1.0, interval)
     return pd.DataFrame(
         {
-            "user": np.asarray(counts.users, dtype=object).astype(str),
+            "user": as_names(counts.users),
             "comparisons": comparisons,
             "mean": mean,
             "sd": sd,
@@ -74,7 +75,7 @@ def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.
 
 def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     """See `Fit.attentiveness_for`."""
-    users = np.asarray(log.users, dtype=object).astype(str)
+    users = as_names(log.users)
     known = fit.attentiveness[fit.attentiveness["user"].isin(users)]
     if len(known) == len(users):
         return known.reset_index(drop=True)
@@ -91,11 +92,11 @@ def probability_above(fit: Fit, level: float, log: ComparisonLog | None) -> pd.D
     if not isinstance(level, int | float | np.number) or not 0 <= level <= 1:
         raise EarnestError(f"probability_above: level={level!r}: expected an attentiveness between 0 and 1")
     frame = (fit.attentiveness if log is None else attentiveness_for(fit, log))[["user", "mean"]]
-    known = np.asarray(fit.counts.users, dtype=str)
+    known = as_names(fit.counts.users)
     above = pd.Series(_above(fit, fit.counts, False, level), index=known)
     if log is not None and not frame["user"].isin(known).all():
         counts, by_pair = count_for(fit, log)
-        fresh = pd.Series(_above(fit, counts, by_pair, level), index=np.asarray(counts.users, dtype=str))
+        fresh = pd.Series(_above(fit, counts, by_pair, level), index=as_names(counts.users))
         above = pd.concat([above, fresh[~fresh.index.isin(known)]])
     return frame.assign(probability=above.reindex(frame["user"]).to_numpy())
 

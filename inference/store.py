@@ -25,6 +25,7 @@ import tomli_w
 from ..comparisons.atomic import atomic_file
 from ..comparisons.cells import Cells, Counts
 from ..comparisons.errors import EarnestError
+from ..comparisons.names import as_names
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from .results import Fit, Mode
@@ -112,7 +113,7 @@ def _arrays(fit: Fit) -> bytes:
         "spread": fit.spread,
         "covariance": fit.covariance,
         "objective_trace": fit.objective_trace,
-        "users": np.asarray(counts.users, dtype=str),
+        **_written(counts.users),
         "user": counts.user,
         "cell": counts.cell,
         "count": counts.count,
@@ -126,6 +127,20 @@ def _arrays(fit: Fit) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _written(users: Any) -> dict[str, np.ndarray]:
+    """Names as UTF-8 one after the other, and where each ends: an array of texts would be as wide as the longest."""
+    encoded = [name.encode("utf-8", "surrogatepass") for name in as_names(users)]
+    ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+    return {"users": np.frombuffer(b"".join(encoded), dtype=np.uint8), "users_end": ends}
+
+
+def _names(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    if "users_end" not in arrays:  # as it was written before
+        return as_names(arrays["users"])
+    text, ends = arrays["users"].tobytes(), arrays["users_end"].tolist()
+    return as_names([text[a:b].decode("utf-8", "surrogatepass") for a, b in zip([0, *ends], ends, strict=False)])
 
 
 def _manifest(fit: Fit, arrays: str, users: str) -> dict[str, Any]:
@@ -181,9 +196,9 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
     schema = Schema(tuple(manifest["models"]), pairs, bool(manifest["ties"]), tuple(manifest["categories"]))
     context = {name[len("context_") :]: array for name, array in arrays.items() if name.startswith("context_")}
     cells = Cells(schema, arrays["cell_model_a"], arrays["cell_model_b"], arrays["cell_outcome"], context)
-    users = arrays["users"].astype(object)
+    users = _names(arrays)
     counts = Counts(users, cells, arrays["user"], arrays["cell"], arrays["count"])
-    frame = pd.DataFrame({"user": arrays["users"], **{name: arrays[f"user_{name}"] for name in _USER_COLUMNS}})
+    frame = pd.DataFrame({"user": users, **{name: arrays[f"user_{name}"] for name in _USER_COLUMNS}})
     modes = tuple(
         Mode(
             float(mode["objective"]),

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..comparisons.cells import Cells, Counts
 from ..comparisons.errors import EarnestError
+from ..comparisons.names import as_names
 from ..comparisons.schema import Schema
 from ..models.component import CellView
 
@@ -140,7 +141,7 @@ def tally(counts: Counts, merge: bool) -> Tally:
         votes,
         np.asarray(multiplicity, dtype=float),
         unit_of_user,
-        np.asarray(counts.users, dtype=object).astype(str),
+        as_names(counts.users),
     )
 
 

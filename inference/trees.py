@@ -12,6 +12,7 @@ import numpy as np
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
+from ..comparisons.names import as_names
 from ..models.component import Attentiveness
 from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
@@ -91,7 +92,7 @@ def assemble(
     groups["constant_data"] = {"comparisons": votes.comparisons}
     if replicates:
         groups["constant_data"]["shown_comparisons"] = _small(votes.count.sum(2))
-    coords = {**table.coords, "user": list(votes.users), "shown": _slot_names(votes)}
+    coords: dict[str, Any] = {**table.coords, "user": as_names(votes.users), "shown": _slot_names(votes)}
     dims = {p.name: list(p.dims) for p in table.parameters} | {
         "attentiveness": ["user"],
         "comparisons": ["user"],

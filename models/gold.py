@@ -12,6 +12,7 @@ import numpy as np
 
 from ..comparisons.cells import Cells, Counts
 from ..comparisons.errors import EarnestError
+from ..comparisons.names import among, as_names
 from .namespace import Namespace
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Gold:
 
     def known(self, users: Any) -> np.ndarray:
         """Which of some users attend, (user,) booleans."""
-        return np.isin(np.asarray(users, dtype=str), np.asarray(self.users, dtype=str))
+        return among(users, self.users)
 
     def mark(self, counts: Counts) -> Counts:
         """The same counts with gold users' votes in cells of their own."""
@@ -105,7 +106,7 @@ def gold_notes(gold: Gold | None, log: ComparisonLog, users: Any) -> list[str]:
 
 
 def _absent(gold: Gold, there: bool, users: Any) -> list[str]:
-    missing = sorted(set(gold.users) - set(np.asarray(users, dtype=str).tolist()))
+    missing = sorted(set(gold.users) - set(as_names(users)))
     notes = []
     if missing:
         notes.append(f"{len(missing)} of {len(gold.users)} gold users gave no votes here, {missing[0]!r} for one")

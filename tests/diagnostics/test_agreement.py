@@ -232,8 +232,9 @@ def test_regret_is_what_the_two_cuts_differ_by(log, fit, trace):
     regret = curve.regret(fit)
     eta = trace.posterior["attentiveness"].values.reshape(-1, 60)
     em = fit.attentiveness["mean"].to_numpy()
-    ours = np.array([_worth(draw, em, er.thresholds(fit).recommend().threshold) for draw in eta])
-    theirs = np.array([_worth(draw, eta.mean(0), curve.recommend().threshold) for draw in eta])
+    cuts = er.thresholds(fit).recommend().threshold, curve.recommend().threshold
+    ours = np.array([_worth(draw, em, cuts[0]) for draw in eta])
+    theirs = np.array([_worth(draw, eta.mean(0), cuts[1]) for draw in eta])
     assert regret.expected == pytest.approx(np.mean(theirs - ours), abs=1e-9)
     assert regret.expected >= -1e-9  # no cut of the posterior's is expected to be better than its best
     assert regret.share == pytest.approx(np.mean(theirs - ours) / np.mean(theirs))

@@ -3,6 +3,7 @@
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -266,10 +267,15 @@ def test_where_importance_sampling_fails_the_model_is_sampled(small, monkeypatch
         lambda model, log, **given: ("a trace of", given["seed"], given["fit"].fingerprint == log.fingerprint()),
     )
     monkeypatch.setattr(model_choice, "loo", lambda trace, log: found.elpds["groups"] if trace[2] else None)
-    again = compare_models({"groups": GROUPS, "biased": BIASED}, log, seed=1)
+    judged = SimpleNamespace(good=False, verdict="The chains disagree.")
+    monkeypatch.setattr(model_choice, "convergence", lambda trace: judged)
+    with pytest.warns(UserWarning, match=r"'groups' failed \(k-hat 0\.90\)|'biased' failed \(k-hat 0\.90\)") as told:
+        again = compare_models({"groups": GROUPS, "biased": BIASED}, log, seed=1)
+    assert len(told) == 2  # one a model, before it is sampled
     assert set(again.table["how"]) == {"sampled, because importance sampling failed"}
-    assert len(again.notes) == 3
+    assert len(again.notes) == 5
     assert "was sampled" in again.verdict
+    assert again.verdict.count("not to be relied on: The chains disagree.") == 2
 
 
 # ----------------------------------------------------------------------------------------------- refused
