@@ -29,7 +29,7 @@ class Approximation(Machine):
 
     def __init__(self, model: BehaviorModel, design: Design) -> None:
         super().__init__(model, design)
-        self._blank = design.blank()
+        self._blank = design.blank(self.model)
 
     def draws(self, told: Told, votes: np.ndarray, seed: Sequence[int], rng: np.random.Generator) -> Draws:
         """Draws around an EM fit of the log, and whether its intervals hold the truth."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
+from ..models.simulate import Shown, draw_columns
 
 __all__ = ["Design", "Told", "tell"]
 
@@ -66,14 +68,25 @@ class Design:
         """Names of the users, in order, (user,)."""
         return np.array([f"user_{i + 1:0{len(str(self.users))}d}" for i in range(self.users)])
 
-    def schema(self, ties: bool) -> Schema:
+    def schema(self, ties: bool, categories: tuple[str, ...] = ()) -> Schema:
         """The names in these logs."""
         _, first, second = self.shown
         pairs = sorted({(int(min(a, b)), int(max(a, b))) for a, b in zip(first, second, strict=True)})
-        return Schema(self.model_names, tuple(pairs), ties)
+        return Schema(self.model_names, tuple(pairs), ties, categories)
 
-    def log(self, outcome: np.ndarray) -> ComparisonLog:
-        """The log in which these outcomes (comparison,) were chosen."""
+    def columns(self, model: BehaviorModel) -> Shown:
+        """Columns that a model looks at, the same in every log; covariates have two values, so that few cells do."""
+        size = self.users * self.comparisons
+        drawn = draw_columns(model, size, self.seed).columns
+        halved = {
+            name: np.where(value <= np.median(value), *np.quantile(value, [0.25, 0.75]))
+            for name, value in drawn.items()
+            if name != "category"
+        }
+        return draw_columns(model, size, self.seed, drawn | halved)
+
+    def log(self, outcome: np.ndarray, model: BehaviorModel) -> ComparisonLog:
+        """The log in which these outcomes (comparison,) were chosen, with the columns that the model looks at."""
         user, first, second = self.shown
         names = np.array(self.model_names)
         frame = {
@@ -81,12 +94,16 @@ class Design:
             "model_a": names[first],
             "model_b": names[second],
             "winner": np.array(OUTCOMES)[outcome],
+            **self.columns(model).columns,
         }
-        return read_comparisons(pd.DataFrame(frame), user="user", model_a="model_a", model_b="model_b", winner="winner")
+        named: dict[str, Any] = {"category": "category"} if "category" in frame else {}
+        return read_comparisons(
+            pd.DataFrame(frame), user="user", model_a="model_a", model_b="model_b", winner="winner", **named
+        )
 
-    def blank(self) -> ComparisonLog:
+    def blank(self, model: BehaviorModel) -> ComparisonLog:
         """A log of this design whose outcomes mean nothing."""
-        return self.log((np.arange(self.users * self.comparisons) % 3 == 0).astype(int))
+        return self.log((np.arange(self.users * self.comparisons) % 3 == 0).astype(int), model)
 
 
 @dataclass(frozen=True)
@@ -112,11 +129,13 @@ def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Tol
     """
     rng = np.random.default_rng(seed)
     user, first, second = design.shown
-    schema = design.schema(model.preference.allows_ties)
+    columns = design.columns(model)
+    schema = design.schema(model.preference.allows_ties, columns.categories)
     values = model.table(schema).sample_prior(rng)
     eta = np.asarray(model.attentiveness.sample(rng, values, design.users), dtype=float)
     eta = np.where(model.attends(design.user_names), 1.0, eta)
-    view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), {}))
+    view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), columns.context))
+    model = model.measure(view, np.ones(len(user)))
     attended = rng.random(len(user)) < eta[user]
     outcome = np.where(attended, model.preference.sample(rng, values, view), model.casual.sample(rng, values, view))
     return Told(values, eta, outcome)

@@ -19,6 +19,8 @@ from ..inference.integration import choose_pieces
 from ..inference.tally import tally
 from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+from ..models.gold import GOLD
 from ..models.parameters import Parameter
 from ..models.supports import Simplex
 from .calibration_logs import Design, Told, tell
@@ -57,16 +59,20 @@ def settled_for(model: BehaviorModel, design: Design, argument: str) -> Behavior
     """The model, if logs of this design are enough to settle it.
 
     Raises:
-        EarnestError: it looks at further columns, or leaves something to the votes of a log.
+        EarnestError: it looks at gold answers, or leaves something to the votes of a log.
     """
     if not isinstance(model, BehaviorModel):
         raise EarnestError(f"calibrate({argument}=...): expected a BehaviorModel, got {model!r}")
-    if model.context:
+    if GOLD in model.context:
         raise EarnestError(
-            f"calibrate({argument}=...): the model looks at the column(s) {', '.join(model.context)}, which the "
-            "simulator does not know how to draw; calibrate it without them"
+            f"calibrate({argument}=...): the model looks at gold answers, which are not simulated; calibrate it with "
+            "Gold(answers=False) or without"
         )
-    settled = model.prepare(model.count(design.blank()))
+    counts = model.count(design.blank(model))
+    # The scales of columns are known before any vote is.
+    totals = np.bincount(counts.cell, weights=counts.count, minlength=len(counts.cells))
+    model = model.measure(CellView.of(counts.cells), totals)
+    settled = model.prepare(counts)
     if settled != model:
         changed = [role for role in ("attentiveness", "preference", "casual")
                    if getattr(settled, role) != getattr(model, role)]  # fmt: skip
@@ -90,7 +96,7 @@ class Machine:
 
     def __init__(self, model: BehaviorModel, design: Design) -> None:
         self.model, self.design = settled_for(model, design, "model"), design
-        settled = settle(model, design.blank())
+        settled = settle(self.model, design.blank(self.model))
         self.table, self.tally = settled.table, tally(settled.counts, merge=False)
         if not self.tally.dense:
             raise EarnestError(
@@ -127,15 +133,16 @@ class Machine:
     def count(self, outcome: np.ndarray) -> np.ndarray:
         """Outcomes of the design as the model's own table of votes, (user, shown, outcome)."""
         user, first, second = self.design.shown
-        n = self.tally.count.shape[2]
-        left, right = self.tally.cells.model_a[::n], self.tally.cells.model_b[::n]
-        shown = {(int(a), int(b)): slot for slot, (a, b) in enumerate(zip(left, right, strict=True))}
+        n, cells = self.tally.count.shape[2], self.tally.cells
+        columns = self.design.columns(self.model).context
+        there = [np.asarray(cells[name])[::n] for name in columns]
+        shown = {key: slot for slot, key in enumerate(zip(cells.model_a[::n], cells.model_b[::n], *there, strict=True))}
         votes = np.zeros(self.tally.count.shape)
-        for u, a, b, y in zip(user, first, second, outcome, strict=True):
-            if (a, b) in shown:
-                votes[u, shown[a, b], y] += 1
+        for u, a, b, y, *rest in zip(user, first, second, outcome, *columns.values(), strict=True):
+            if (a, b, *rest) in shown:
+                votes[u, shown[a, b, *rest], y] += 1
             else:  # a model that does not look at the order has each pair in one order only
-                votes[u, shown[b, a], (1, 0, 2)[y]] += 1
+                votes[u, shown[b, a, *rest], (1, 0, 2)[y]] += 1
         return votes
 
     def entries(self, parameter: Parameter, shape: tuple[int, ...]) -> list[str]:

@@ -103,8 +103,9 @@ def _free_sd(spread: np.ndarray) -> np.ndarray:
 @partial(jax.jit, static_argnames=("model", "table"))
 def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
     values, population = table.unpack(JNP, free), model.attentiveness
-    rule = population.gauss(JNP, values, 2)
-    if rule is not None:  # exact for a mean, however narrow or split the population is
+    # Two Gauss nodes are exact for a mean, however narrow or split the population is.
+    rule = population.gauss(JNP, values, 2 if population.gauss_exact else 257)
+    if rule is not None:
         return jax.scipy.special.logsumexp(rule[1] + jnp.log(rule[0]))
     kind = population.latents(table.schema)
     latent = jnp.arange(kind.size) if isinstance(kind, Finite) else jnp.asarray(_GRID)

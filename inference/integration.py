@@ -53,7 +53,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Gauss:
-    """Gauss quadrature of the population itself."""
+    """Gauss quadrature of the population itself, or another rule that moves with it."""
 
     size: int
 
@@ -165,6 +165,9 @@ def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequenc
     heaviest = units[np.argsort(-tally.comparisons[units], kind="stable")[:_TRIED]]
     sample = np.unique(np.concatenate([heaviest, units[:: max(len(units) // _TRIED, 1)]]))
     if model.attentiveness.gauss(NUMPY, points[0], 2) is not None:
+        if not model.attentiveness.gauss_exact:
+            moving = [Gauss(size) for size in _GRID_SIZES]
+            return _first_settled(model, tally, sample, moving, points, tolerance) or moving[-1]
         if exact <= _GAUSS_SIZES[1]:
             return Gauss(exact)
         sizes = [size for size in _GAUSS_SIZES if size < exact]
@@ -223,7 +226,9 @@ def worst_error(model: BehaviorModel, tally: Tally, pieces: Sequence[Piece], poi
     for piece in pieces:
         rule = piece.rule
         if isinstance(rule, Levels) or (
-            isinstance(rule, Gauss) and 2 * rule.size > float(tally.comparisons[piece.units].max())
+            isinstance(rule, Gauss)
+            and model.attentiveness.gauss_exact
+            and 2 * rule.size > float(tally.comparisons[piece.units].max())
         ):
             continue
         finer = (

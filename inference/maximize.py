@@ -104,10 +104,7 @@ def maximize_outcomes(
         return free
     closed = component.maximize(schema, problem.cells, weights, prior)
     if closed is not None:
-        for parameter in own:
-            value = jnp.ravel(parameter.support.free(closed[parameter.name], jnp))
-            free = free.at[table.slices[parameter.name]].set(value)
-        return free
+        return _placed(table, free, own, closed)
 
     function, index = _expected(component, table, own, free, problem, weights, prior)
     if metric is not None and index.shape[0] > _MANY:
@@ -176,6 +173,9 @@ def maximize_population(
     if not own:
         return free
     kind = component.latents(problem.cells.schema)
+    closed = component.maximize_weights(expected.population[0], prior) if isinstance(kind, Finite) else None
+    if closed is not None:
+        return _placed(table, free, own, closed)
 
     def density(values: dict[str, Any]) -> Any:
         if isinstance(kind, Finite):
@@ -193,6 +193,14 @@ def maximize_population(
 
     function, index = _own_function(table, own, free, density, prior)
     return free.at[index].set(newton(function, free[index]))
+
+
+def _placed(table: ParameterTable, free: Any, own: tuple[Any, ...], closed: dict[str, Any]) -> Any:
+    """All free parameters with a component's own at these values."""
+    for parameter in own:
+        value = jnp.ravel(parameter.support.free(closed[parameter.name], jnp))
+        free = free.at[table.slices[parameter.name]].set(value)
+    return free
 
 
 def _own_function(

@@ -108,6 +108,10 @@ class BehaviorModel:
         settled = {role: getattr(self, role).prepare(view.schema, view, totals) for role in _ROLES}
         return replace(self, **settled)  # `prepare` keeps the kind; __post_init__ checks it
 
+    def measure(self, cells: CellView, counts: np.ndarray) -> BehaviorModel:
+        """A copy whose components know the scales of the columns that they look at; counts are (cell,)."""
+        return replace(self, **{role: getattr(self, role).measure(cells, counts) for role in _ROLES})
+
     def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> tuple[Any, Any]:
         """(log P, log C) of every cell, nats, (cell,) each."""
         log_p, log_c = self.preference.log_prob(xp, values, cells), self.casual.log_prob(xp, values, cells)
@@ -125,11 +129,12 @@ class BehaviorModel:
         seed: int = 0,
         parameters: Mapping[str, Any] | None = None,
         texts: bool = False,
+        columns: Mapping[str, Any] | None = None,
     ) -> Truth:
         """Simulate a log from the generative story. See `models.simulate.simulate`."""
         from .simulate import simulate
 
-        return simulate(self, users, comparisons_per_user, models, seed, parameters, texts)
+        return simulate(self, users, comparisons_per_user, models, seed, parameters, texts, columns)
 
     def to_toml(self) -> str:
         """The declaration as TOML text."""

@@ -36,35 +36,52 @@ class PositionBias(Casual):
     """Free probabilities of choosing the first, the second, or a tie, whatever the responses.
 
     Args:
-        prior: prior of the probabilities `casual_outcome` (outcome).
+        prior: prior of the probabilities `casual_outcome` (outcome), or (category, outcome).
+        by_category: probabilities of their own for each value of the log's column `category`.
     """
 
     prior: Prior = field(default_factory=Dirichlet)
+    by_category: bool = False
 
     def __post_init__(self) -> None:
         check_prior(self, "prior", SIMPLEX)
 
+    @property
+    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+        return ("category",) if self.by_category else ()
+
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        return (Parameter("casual_outcome", self.prior, ("outcome",)),)
+        return (Parameter("casual_outcome", self.prior, (*self.context, "outcome")),)
 
     def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> Any:
-        return xp.log(values["casual_outcome"])[cells.outcome]
+        log_share = xp.log(values["casual_outcome"])
+        return log_share[cells["category"], cells.outcome] if self.by_category else log_share[cells.outcome]
 
     def sample(self, rng: np.random.Generator, values: Values, cells: CellView) -> np.ndarray:
-        return rng.choice(cells.schema.n_outcomes, size=len(cells), p=np.asarray(values["casual_outcome"]))
+        share = np.asarray(values["casual_outcome"])
+        if not self.by_category:
+            return rng.choice(cells.schema.n_outcomes, size=len(cells), p=share)
+        reached = np.cumsum(share, axis=1)[cells["category"], :-1]
+        return np.asarray((rng.random(len(cells))[:, None] > reached).sum(1))
 
     def starts(self, schema: Schema) -> Sequence[Values]:
         # One start near each corner of the simplex: "always left", "always right", "always tie" are different modes.
         n = schema.n_outcomes
         corners = np.full((n, n), 0.15 / max(n - 1, 1)) + np.eye(n) * (0.85 - 0.15 / max(n - 1, 1))
+        if self.by_category:
+            return [{"casual_outcome": np.tile(corner, (len(schema.categories), 1))} for corner in corners]
         return [{"casual_outcome": corner} for corner in corners]
 
     def maximize(self, schema: Schema, cells: CellView, weights: Any, prior: bool) -> dict[str, Any] | None:
         if not isinstance(self.prior, Dirichlet):
             return None
         added = self.prior.concentration - 1.0 if prior else 0.0
-        one_hot = np.arange(schema.n_outcomes)[:, None] == cells.outcome[None, :]
-        tally = (one_hot * weights).sum(1) + added
         if added < 0:
             return None
-        return {"casual_outcome": (tally + 1e-300) / (tally + 1e-300).sum()}
+        one_hot = np.arange(schema.n_outcomes)[:, None] == cells.outcome[None, :]
+        if self.by_category:
+            kinds = np.arange(len(schema.categories))[:, None] == cells["category"][None, :]
+            tally = (kinds[:, None, :] * (one_hot * weights)[None, :, :]).sum(-1) + added + 1e-300
+        else:
+            tally = (one_hot * weights).sum(-1) + added + 1e-300
+        return {"casual_outcome": tally / tally.sum(-1, keepdims=True)}

@@ -141,6 +141,22 @@ class Component:
         """
         return self
 
+    def measure(self, cells: CellView, counts: np.ndarray) -> Component:
+        """A copy that knows the scale of the columns that it looks at (default: itself).
+
+        Unlike `prepare` it sees no outcomes, so that the simulator can ask, too.
+        """
+        return self
+
+    def draw_column(self, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
+        """A column of `context` as the simulator draws it unless it is given, (size,).
+
+        Default: three categories, equally often, or a standard normal covariate.
+        """
+        if name == "category":
+            return rng.choice(["category_1", "category_2", "category_3"], size=size)
+        return rng.standard_normal(size)
+
     def starts(self, schema: Schema) -> Sequence[Values]:
         """Starting values from which different modes may be reached; each a partial table of parameters."""
         return ({},)
@@ -207,6 +223,7 @@ class Attentiveness(Component):
     """The population from which users' attentiveness eta_u is drawn."""
 
     directed: ClassVar[bool] = False
+    gauss_exact: ClassVar[bool] = True
 
     def latents(self, schema: Schema) -> Continuous | Finite:
         """What kind of latent a user has."""
@@ -223,7 +240,9 @@ class Attentiveness(Component):
     def gauss(self, xp: Namespace, values: Values, size: int) -> tuple[Any, Any] | None:
         """Gauss quadrature of a `Continuous` population: nodes eta and log-weights, (size,) each, or None.
 
-        With it the samplers integrate a user's n votes exactly on n // 2 + 1 nodes; without, on a fixed fine grid.
+        With it the samplers integrate a user's n votes exactly on n // 2 + 1 nodes; without, on a fixed fine grid. A
+        rule that moves with the population without being exact for polynomials says so by `gauss_exact = False`, and
+        gets as many nodes as accuracy needs.
         """
         return None
 
@@ -237,6 +256,13 @@ class Attentiveness(Component):
     def log_weights_at(self, xp: Namespace, values: Values, statistics: tuple[Any, ...]) -> Any:
         """`log_weights` as an affine function of `statistics`."""
         raise NotImplementedError
+
+    def maximize_weights(self, users: Any, prior: bool) -> dict[str, Any] | None:
+        """Closed form of the M-step of a `Finite` population whose levels are fixed, from the users at each, (node,).
+
+        Must be written in operations that JAX can trace. None (default): found by Newton's method.
+        """
+        return None
 
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
         """Draw the attentiveness of `size` users, (user,)."""

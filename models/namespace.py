@@ -29,6 +29,7 @@ class Namespace:
         gammaln: log of the absolute gamma function.
         logsumexp: `(array, axis) -> array`.
         softplus: `log(1 + exp(x))` without overflow.
+        log_ndtr: log of the standard normal distribution function, accurate in the lower tail.
         eigenvectors: of a symmetric matrix, in its columns, by ascending eigenvalue; a constant to differentiation.
         segment_sum: `(rows, segment of each row, number of segments) -> sum of each segment's rows`.
     """
@@ -37,6 +38,7 @@ class Namespace:
     gammaln: Callable[[Any], Any]
     logsumexp: Callable[..., Any]
     softplus: Callable[[Any], Any]
+    log_ndtr: Callable[[Any], Any]
     eigenvectors: Callable[[Any], Any]
     segment_sum: Callable[[Any, np.ndarray, int], Any]
 
@@ -53,13 +55,14 @@ class Namespace:
 
 
 def _numpy_namespace() -> Namespace:
-    from scipy.special import gammaln, logsumexp
+    from scipy.special import gammaln, log_ndtr, logsumexp
 
     return Namespace(
         np,
         gammaln,
         lambda a, axis=None: logsumexp(a, axis=axis),
         lambda x: np.logaddexp(0.0, x),
+        log_ndtr,
         lambda matrix: np.linalg.eigh(matrix)[1],
         _segment_sum,
     )
@@ -77,13 +80,14 @@ def jax_namespace() -> Namespace:
     """The namespace of `jax.numpy` (JAX is imported here and not before)."""
     import jax
     import jax.numpy as jnp
-    from jax.scipy.special import gammaln, logsumexp
+    from jax.scipy.special import gammaln, log_ndtr, logsumexp
 
     return Namespace(
         jnp,
         gammaln,
         lambda a, axis=None: logsumexp(a, axis=axis),
         jax.nn.softplus,
+        log_ndtr,
         lambda matrix: jnp.linalg.eigh(jax.lax.stop_gradient(matrix))[1],
         lambda rows, segment, size: jax.ops.segment_sum(rows, segment, size),
     )
@@ -94,12 +98,19 @@ def pytensor_namespace() -> Namespace:
     import pytensor.tensor
     from pytensor.gradient import disconnected_grad
 
+    def log_ndtr(x: Any) -> Any:
+        # Each branch on its own side only, so that the other's overflow reaches no gradient.
+        low, high = pt.minimum(x, 0.0), pt.maximum(x, 0.0)
+        below = pt.log(0.5 * pt.erfcx(-low / np.sqrt(2.0))) - 0.5 * low**2
+        return pt.switch(x < 0, below, pt.log1p(-0.5 * pt.erfc(high / np.sqrt(2.0))))
+
     pt: Any = pytensor.tensor  # its stubs leave out what its __init__ takes from the math module
     return Namespace(
         pt,
         pt.gammaln,
         lambda a, axis=None: pt.logsumexp(a, axis=axis),
         pt.softplus,
+        log_ndtr,
         lambda matrix: disconnected_grad(pt.linalg.eigh(matrix)[1]),
         lambda rows, segment, size: pt.zeros((size, *rows.shape[1:]))[segment].inc(rows),
     )

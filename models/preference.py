@@ -10,17 +10,18 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .component import CellView, Preference, check_prior, check_setting
+from .covariates import Scaled, column_names, linear
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
-from .priors import Beta, Prior, ZeroSumNormal
-from .supports import UNIT, ZERO_SUM
+from .priors import Beta, HalfNormal, Normal, Prior, ZeroSumNormal
+from .supports import POSITIVE, REAL, UNIT, ZERO_SUM
 from .ties import NoTies, TieRule
 
-__all__ = ["BradleyTerry", "KnownAdvantage", "PairAdvantage"]
+__all__ = ["BradleyTerry", "KnownAdvantage", "PairAdvantage", "WithTies"]
 
 
 @dataclass(frozen=True)
-class _WithTies(Preference):
+class WithTies(Preference):
     """A preference that states a log-ratio of strengths and leaves the outcome to a tie rule."""
 
     directed: ClassVar[bool] = False
@@ -47,38 +48,84 @@ class _WithTies(Preference):
 
 
 @dataclass(frozen=True)
-class BradleyTerry(_WithTies):
-    """A skill per model; log(strength_a / strength_b) = skill_a - skill_b.
+class BradleyTerry(Scaled, WithTies):
+    """A skill per model; log(strength_a / strength_b) = skill_a - skill_b + covariates . slopes.
 
-    Skills are on the log-odds scale and sum to zero.
+    Skills are on the log-odds scale and sum to zero. With `by_category` a model's skill in a category is
+    skill + skill_scale * skill_deviation: categories share what they have in common, and `skill_scale` says how much
+    they differ (partial pooling).
 
     Args:
         ties: `Davidson()`, `RaoKupper()` or None (a log with ties is then refused).
         prior: prior of the skills.
+        by_category: let skills vary with the log's column `category`.
+        covariates: numeric columns, each a difference first minus second (`"length_difference"`), whose influence is
+            to be told from the models' skills: what LMArena calls style control.
+        scale_prior: prior of `skill_scale`, log-odds.
+        slope_prior: prior of each `preference_slope` (covariate), per root mean square of its column.
+        scales: root mean squares of the covariates; None: those of the log.
 
     Reference: Bradley and Terry (1952), Biometrika 39.
 
     Example:
         >>> BradleyTerry().allows_ties
         False
+        >>> [p.name for p in BradleyTerry(by_category=True, covariates=("length_difference",)).parameters(None)]
+        ['skill', 'skill_scale', 'skill_deviation', 'preference_slope']
     """
 
     ties: TieRule | None = None
     prior: Prior = field(default_factory=ZeroSumNormal)
+    by_category: bool = False
+    covariates: tuple[str, ...] = ()
+    scale_prior: Prior = field(default_factory=HalfNormal)
+    slope_prior: Prior = field(default_factory=Normal)
+    scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_prior(self, "prior", ZERO_SUM)
+        check_prior(self, "scale_prior", POSITIVE)
+        check_prior(self, "slope_prior", REAL)
+        object.__setattr__(self, "covariates", column_names(self, "covariates", self.covariates))
+        self.check_scales()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.covariates
+
+    @property
+    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+        return (*(("category",) if self.by_category else ()), *self.covariates)
+
+    @property
+    def directed(self) -> bool:  # type: ignore[override]
+        return bool(self.covariates)  # a difference turns with the comparison, its column does not
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        return (Parameter("skill", self.prior, ("model",)), *self.rule.parameters(schema))
+        out = [Parameter("skill", self.prior, ("model",))]
+        if self.by_category:
+            out.append(Parameter("skill_scale", self.scale_prior))
+            out.append(Parameter("skill_deviation", ZeroSumNormal(1.0), ("category", "model")))
+        if self.covariates:
+            named = (("covariate", self.covariates),)
+            out.append(Parameter("preference_slope", self.slope_prior, ("covariate",), named))
+        return (*out, *self.rule.parameters(schema))
 
     def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
-        return values["skill"][cells.model_a] - values["skill"][cells.model_b]
+        skill = values["skill"]
+        ratio = skill[cells.model_a] - skill[cells.model_b]
+        if self.by_category:
+            deviation, kind = values["skill_deviation"], cells["category"]
+            apart = deviation[kind, cells.model_a] - deviation[kind, cells.model_b]
+            ratio = ratio + values["skill_scale"] * apart
+        if self.covariates:
+            ratio = ratio + linear(xp, values["preference_slope"], self.scaled(cells))
+        return ratio
 
 
 @dataclass(frozen=True)
-class PairAdvantage(_WithTies):
+class PairAdvantage(WithTies):
     """One unknown probability for each pair of models that met, with no transitivity assumed.
 
     `advantage` is the probability that the pair's first-named model wins among decided outcomes.
@@ -118,7 +165,7 @@ class PairAdvantage(_WithTies):
 
 
 @dataclass(frozen=True)
-class KnownAdvantage(_WithTies):
+class KnownAdvantage(WithTies):
     """The stronger model wins with a known probability mu among decided outcomes: nothing is estimated.
 
     With `fit_em(..., method="label")` this is the estimator of "Users as Annotators" (arXiv 2510.13830).

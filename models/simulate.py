@@ -6,8 +6,9 @@ others by the casual component. Nothing here evaluates the likelihood, so that s
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .gold import GOLD
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
 
-__all__ = ["Truth", "simulate"]
+__all__ = ["Shown", "Truth", "draw_columns", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def simulate(
     seed: int = 0,
     parameters: Mapping[str, Any] | None = None,
     texts: bool = False,
+    columns: Mapping[str, Any] | None = None,
 ) -> Truth:
     """Simulate a log. Gold users attend to every comparison; gold answers are not simulated.
 
@@ -66,6 +68,9 @@ def simulate(
         parameters: true values; those not given are drawn from their priors. Values by model are given in the order of
             `models`, and come back in alphabetical order, like every result.
         texts: add `prompt`, `response_a` and `response_b` with placeholder texts.
+        columns: {name: values (comparison,), or a function of (rng, size) that draws them} for columns that the model
+            looks at: categories as texts, covariates as finite numbers. Others are drawn as the components say
+            (standard normal covariates; three categories). Slopes in `parameters` are per root mean square of a column.
 
     Raises:
         EarnestError: no user, fewer than two models, a parameter that the model does not have or of the wrong shape.
@@ -75,17 +80,14 @@ def simulate(
         >>> len(truth.log)
         15
     """
-    unknown = [name for name in model.context if name != GOLD]
-    if unknown:
-        raise EarnestError(
-            f"the model looks at the columns {', '.join(unknown)}, which the simulator does not know how to draw"
-        )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise EarnestError(f"seed={seed!r}: expected a whole number, 0 or more")
     rng = np.random.default_rng(seed)
     schema = _schema(models, model.preference.allows_ties)
-    values = _values(model, schema, parameters, rng, None if isinstance(models, int) else list(models))
     per_user = _per_user(users, comparisons_per_user)
+    shown = draw_columns(model, int(per_user.sum()), seed, columns)
+    schema = replace(schema, categories=shown.categories)
+    values = _values(model, schema, parameters, rng, None if isinstance(models, int) else list(models))
     names = np.array([f"user_{i + 1:0{len(str(users))}d}" for i in range(users)])
     eta = np.asarray(model.attentiveness.sample(rng, values, users), dtype=float)
     eta = np.where(model.attends(names), 1.0, eta)
@@ -93,8 +95,8 @@ def simulate(
     owner = np.repeat(np.arange(users), per_user)
     first = rng.integers(schema.n_models, size=len(owner))
     second = (first + rng.integers(1, schema.n_models, size=len(owner))) % schema.n_models
-    blank = Cells(schema, first, second, np.zeros(len(owner), dtype=int), {})
-    view = CellView.of(blank)
+    view = CellView.of(Cells(schema, first, second, np.zeros(len(owner), dtype=int), shown.context))
+    model = model.measure(view, np.ones(len(owner)))
     attended = rng.random(len(owner)) < eta[owner]
     outcome = np.where(attended, model.preference.sample(rng, values, view), model.casual.sample(rng, values, view))
 
@@ -104,6 +106,7 @@ def simulate(
             "model_a": np.array(schema.models)[first],
             "model_b": np.array(schema.models)[second],
             "winner": np.array(OUTCOMES)[outcome],
+            **shown.columns,
         }
     )
     if texts:
@@ -111,10 +114,68 @@ def simulate(
         for side in ("a", "b"):
             frame[f"response_{side}"] = "Answer of " + frame[f"model_{side}"] + " to " + frame["prompt"].str[:-30] + "."
     text_columns: Any = {name: name for name in ("prompt", "response_a", "response_b") if texts}
+    named: dict[str, Any] = {"category": "category"} if "category" in shown.columns else {}
     log = read_comparisons(
-        frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **text_columns
+        frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **text_columns, **named
     )  # fmt: skip
     return Truth(log, values, pd.DataFrame({"user": names, "attentiveness": eta}), attended, schema)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Columns of a simulated log that a model looks at.
+
+    Attributes:
+        columns: as the log has them, {name: (comparison,)}.
+        context: as cells have them: categories by their index, {name: (comparison,)}.
+        categories: their names, sorted.
+    """
+
+    columns: dict[str, np.ndarray]
+    context: dict[str, np.ndarray]
+    categories: tuple[str, ...]
+
+
+def draw_columns(model: BehaviorModel, size: int, seed: int, given: Mapping[str, Any] | None = None) -> Shown:
+    """The columns that a model looks at: those given, the others as its components draw them.
+
+    Raises:
+        EarnestError: a column that the model does not look at, or with values that it cannot have.
+    """
+    wanted = [name for name in model.context if name != GOLD]
+    if unknown := sorted(set(given or {}) - set(wanted)):
+        looks = f"it looks at {', '.join(map(repr, wanted))}" if wanted else "it looks at none"
+        raise EarnestError(f"columns: the model does not look at {unknown[0]!r}; {looks}")
+    columns: dict[str, np.ndarray] = {}
+    context: dict[str, np.ndarray] = {}
+    categories: tuple[str, ...] = ()
+    for name in wanted:
+        # Each column has randomness of its own: two models that look at it see the same.
+        rng = np.random.default_rng([seed, 9, zlib.crc32(name.encode())])
+        value = (given or {}).get(name)
+        if value is None:
+            value = next(c for c in model.components if name in c.context).draw_column(name, rng, size)
+        value = np.asarray(value(rng, size) if callable(value) else value)
+        if value.shape != (size,):
+            raise EarnestError(f"columns[{name!r}]: expected one value for each of {size:,} comparisons")
+        columns[name] = value
+        if name == "category":
+            names, context[name] = np.unique(value.astype(str), return_inverse=True)
+            categories = tuple(str(category) for category in names)
+        else:
+            context[name] = _finite(name, value)
+    return Shown(columns, context, categories)
+
+
+def _finite(name: str, value: np.ndarray) -> np.ndarray:
+    try:
+        numbers = value.astype(float)
+    except (TypeError, ValueError):
+        raise EarnestError(f"columns[{name!r}]: expected numbers, got {value[0]!r}") from None
+    if not np.all(np.isfinite(numbers)):
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise EarnestError(f"columns[{name!r}]: expected finite numbers, got {value[row]!r} in comparison {row + 1}")
+    return numbers
 
 
 def _schema(models: int | Sequence[str], ties: bool) -> Schema:

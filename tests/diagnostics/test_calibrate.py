@@ -113,7 +113,7 @@ def test_the_story_is_told_as_the_model_says():
     won = np.where(told.outcome == 0, first, 1 - first)
     assert abs(np.mean(won == 1) - 0.65) < 4 * np.sqrt(0.65 * 0.35 / len(won))
     assert np.all(told.attentiveness == 0.5)
-    frame = design.log(told.outcome).to_arrow().to_pandas()
+    frame = design.log(told.outcome, model).to_arrow().to_pandas()
     winner = np.where(frame["winner"] == "model_a", frame["model_a"], frame["model_b"])
     assert list(winner) == [f"model_{w + 1}" for w in won]
 
@@ -178,7 +178,7 @@ def test_what_em_covers_is_what_a_fit_of_the_log_covers():
     """A replication by its own machine, and once more by `read_comparisons` and `fit_em`."""
     design = Design(20, 6, 2)
     told = tell(OWN, design, [0, 7, 0])
-    fit = er.fit_em(OWN, design.log(told.outcome))
+    fit = er.fit_em(OWN, design.log(told.outcome, OWN))
     with jax.enable_x64(True):
         line = replicate(Approximation(OWN, design), OWN, [0, 7])
     frame = fit.attentiveness.set_index("user").loc[list(design.user_names)]

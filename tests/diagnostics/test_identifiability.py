@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize, special, stats
+from scipy import integrate, optimize, special, stats
 
 import earnest as er
 from earnest.diagnostics import profile as profile_module
@@ -106,6 +106,12 @@ def test_the_mean_of_the_population():
     table = er.fit_em(groups, log).table
     values = {"attentiveness_level": np.array([0.2, 0.9]), "attentiveness_weight": np.array([0.25, 0.75])}
     assert mean_attentiveness(groups, table, table.pack(values)) == pytest.approx(0.2 * 0.25 + 0.9 * 0.75)
+    bell = er.BehaviorModel(er.LogitNormal(), KNOWN.preference, KNOWN.casual)
+    table = er.fit_em(bell, log).table
+    for loc, scale in ((0.0, 1.0), (1.2, 0.01), (-2.0, 3.0)):
+        free = table.pack({"attentiveness_loc": np.array(loc), "attentiveness_scale": np.array(scale)})
+        exact = integrate.quad(lambda z: special.expit(loc + scale * z) * stats.norm.pdf(z), -12, 12, epsabs=1e-12)[0]  # noqa: B023
+        assert mean_attentiveness(bell, table, free) == pytest.approx(exact, rel=1e-6)
 
 
 @pytest.mark.usefixtures("parameters")

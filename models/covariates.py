@@ -1,0 +1,90 @@
+"""Covariates of a comparison: numeric columns of the log, each on its own scale.
+
+A slope is per root mean square of its column, so that one prior suits seconds and characters alike. Columns are not
+centred: the difference between two responses must change its sign when they are swapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from .component import CellView, Component
+from .namespace import Namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Scaled", "column_names", "linear"]
+
+_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user"))
+
+
+def column_names(owner: object, setting: str, given: Any) -> tuple[str, ...]:
+    """The names of numeric columns in a setting.
+
+    Raises:
+        EarnestError: no tuple of different names, or a name that stands for something else.
+    """
+    who = f"{type(owner).__name__}({setting}={given!r})"
+    names = tuple(given) if isinstance(given, list | tuple) else ()
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name for name in names):
+        raise EarnestError(f"{who}: expected names of numeric columns, for example ('length_difference',)")
+    if len(set(names)) < len(names):
+        raise EarnestError(f"{who}: a column is named twice")
+    if taken := sorted(_RESERVED.intersection(names)):
+        raise EarnestError(f"{who}: {taken[0]!r} is no covariate; name a numeric column")
+    return names
+
+
+class Scaled(Component):
+    """A component that looks at numeric columns, each divided by its root mean square.
+
+    Its setting `scales` holds these; None: taken from the log when it is fitted or simulated.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The numeric columns."""
+        raise NotImplementedError
+
+    def measure(self, cells: CellView, counts: np.ndarray) -> Self:
+        if not self.columns or getattr(self, "scales", None) is not None:
+            return self
+        total = max(float(np.sum(counts)), 1e-300)
+        squares = [float(np.sum(counts * np.asarray(cells[name], dtype=float) ** 2)) / total for name in self.columns]
+        # A column that is 0 throughout has no scale, and its slope is left to the prior.
+        scales = tuple(float(np.sqrt(square)) if square > 0 else 1.0 for square in squares)
+        return replace(self, scales=scales)  # type: ignore[call-arg]  # a setting of every subclass
+
+    def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
+        return self.measure(cells, counts)
+
+    def scaled(self, cells: CellView) -> list[Any]:
+        """The columns on their scales, (cell,) each."""
+        scales: Sequence[float] = getattr(self, "scales", None) or (1.0,) * len(self.columns)
+        return [cells[name] / scale for name, scale in zip(self.columns, scales, strict=True)]
+
+    def check_scales(self) -> None:
+        """Raise an `EarnestError` unless `scales` is None or one positive number a column."""
+        scales: Any = getattr(self, "scales", None)
+        if scales is None:
+            return
+        right = isinstance(scales, list | tuple) and len(scales) == len(self.columns)
+        if not right or not all(isinstance(s, int | float) and np.isfinite(s) and s > 0 for s in scales):
+            raise EarnestError(
+                f"{type(self).__name__}(scales={scales!r}): expected one positive number for each of {self.columns}"
+            )
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in scales))
+
+
+def linear(xp: Namespace, slopes: Any, columns: list[Any]) -> Any:
+    """Sum of slopes times columns, (cell,)."""
+    total = slopes[0] * columns[0]
+    for k in range(1, len(columns)):
+        total = total + slopes[k] * columns[k]
+    return total
