@@ -170,7 +170,16 @@ class ComparisonLog:
         return self.recipe.source.place(row)
 
     def fingerprint(self) -> str:
-        """A hash of the votes, 32 hexadecimal digits; the order of the rows does not matter."""
+        """A hash of the votes, 32 hexadecimal digits; the order of the rows does not matter.
+
+        Raises:
+            InputError: The source has changed since it was read.
+        """
+        self.recipe.source.check_unchanged()
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         present = [name for name in _IDENTITY if name in self.recipe.values]
         text = " || ".join(f"coalesce(length({ident(n)}) || ':' || {ident(n)}, '-')" for n in present)
         found = self.query(  # sums of 64-bit words are exact in 128 bits; of 128-bit ones DuckDB makes floats

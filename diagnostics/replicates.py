@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Believed", "Rows", "believed", "read_rows"]
 
-# Numbers of attentiveness drawn for the same users, and draws at least; users in one call of the compiled program.
+# Numbers of attentiveness drawn for the same users; draws at least; users in one call of the compiled program.
 _MOST_GIVEN, _FEWEST_GIVEN, _BLOCK = 2_000_000, 20, 65536
+_MOST_GLOBALS, _FEWEST_GLOBALS = 400_000, 4  # draws of the globals behind them x users; at least
 
 
 @dataclass(frozen=True)
@@ -157,25 +158,30 @@ class Believed:
         return np.where(self.sure, 1.0, eta)
 
     def same_users(self, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(draw, attentiveness of the log's users given their votes (user,)); of fewer draws where users are many."""
+        """(draw, attentiveness of the log's users given their votes (user,)); fewer where users are many.
+
+        Then the globals are nearly known, and several draws of the users share one of them.
+        """
         users = len(self.counts.users)
-        chosen = evenly(self.draws, max(_FEWEST_GIVEN, _MOST_GIVEN // users))
+        many = max(_FEWEST_GIVEN, _MOST_GIVEN // users)
         if self.drawn is not None:
-            yield from ((int(draw), self.drawn[draw]) for draw in chosen)
+            yield from ((int(draw), self.drawn[draw]) for draw in evenly(self.draws, many))
             return
+        chosen = evenly(self.draws, max(_FEWEST_GLOBALS, _MOST_GLOBALS // users))
+        each = max(min(many, self.draws) // len(chosen), 1)
         work, table = workload(self.counts), self.model.table(self.counts.cells.schema)
         slot = work.layout.slot[work.pattern_of_user]
         for draw in chosen:
             free = table.pack(self.at(draw))
             nodes = nodes_at(self.model, free, work.problem)
-            uniform = np.random.default_rng([seed, 8, int(draw)]).random(users)
-            eta = np.asarray(_at_nodes(self.model, free, work.problem, nodes, slot, uniform))
-            yield int(draw), np.where(self.sure, 1.0, eta)
+            uniforms = np.random.default_rng([seed, 8, int(draw)]).random((each, users))
+            for eta in np.asarray(_at_nodes(self.model, free, work.problem, nodes, slot, uniforms)):
+                yield int(draw), np.where(self.sure, 1.0, eta)
 
 
 @partial(jax.jit, static_argnames=("model",))
-def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, slot: Any, uniform: Any) -> Any:
-    """Each user's attentiveness at a node of their posterior, chosen by its weight, (user,).
+def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, slot: Any, uniforms: Any) -> Any:
+    """Each user's attentiveness at a node of their posterior, chosen by its weight, (draw, user).
 
     Votes that are simulated from nodes follow the distribution that the rule integrates, to its rounding; and this is
     much cheaper than to draw between nodes.
@@ -194,7 +200,10 @@ def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, s
         where, u = user
         return eta[where, jnp.argmax(reached[where] >= u * reached[where, -1])]
 
-    return jax.lax.map(draw, (slot, uniform), batch_size=min(_BLOCK, slot.shape[0]))
+    def of_all(uniform: Any) -> Any:
+        return jax.lax.map(draw, (slot, uniform), batch_size=min(_BLOCK, slot.shape[0]))
+
+    return jax.lax.map(of_all, uniforms)
 
 
 def believed(source: Fit | Any, log: ComparisonLog, draws: int, rng: np.random.Generator) -> Believed:

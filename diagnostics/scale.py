@@ -7,7 +7,7 @@ moves; how far it can be moved is its profile-likelihood interval (model.md, sec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ WIDEST = 1.5
 
 LEVEL = 0.9
 _STARTS = 200  # draws of a posterior that say where it lies
-_MOST_USERS = 10_000  # of larger logs so many, evenly, stand for all
+_MOST_USERS = 4_000  # of larger logs so many, evenly, stand for all
 _GRID = 2.0 * np.sinh(np.linspace(-1.0, 1.0, 4001) * np.arcsinh(5e3))  # logits, denser in the middle
 
 
@@ -51,8 +51,8 @@ class Scale:
     Attributes:
         mean: at the estimate.
         lower, upper: 90 % profile-likelihood interval.
-        if_known: the same if the preference's parameters were known to be as estimated; None where it has none, or
-            where this was not asked.
+        if_known: the same if the preference's parameters were known to be as estimated; None where it has none, where
+            the scale is known without, or where this was not asked.
         at_lower, at_upper: {parameter: value} where the ends are reached.
         exact: whether both ends were found; else the interval may be wider than it says.
     """
@@ -134,7 +134,7 @@ def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.
         counts: the votes.
         free: estimate on the free scale, (size,).
         spread: its covariance, (size, size), for the scale of the search.
-        known: also ask what would be, were the preference known.
+        known: where the scale is open, also ask what would be, were the preference known.
     """
     table = model.table(counts.cells.schema)
     log_likelihood = _log_likelihood(model, counts, free)
@@ -150,17 +150,19 @@ def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.
     for parameter in model.preference.parameters(table.schema):
         preference[table.slices[parameter.name]] = True
     whole = interval(None)
-    asked = known and preference.any() and not preference.all()
-    if_known = interval(preference) if asked else None
-    return Scale(
+    found = Scale(
         mean=float(np.exp(log_mean(free)[0])),
         lower=float(np.exp(whole.lower)),
         upper=float(np.exp(whole.upper)),
-        if_known=None if if_known is None else (float(np.exp(if_known.lower)), float(np.exp(if_known.upper))),
+        if_known=None,
         at_lower=values_at(table, whole.at_lower),
         at_upper=values_at(table, whole.at_upper),
         exact=whole.exact,
     )
+    if not (known and found.only_ranking and preference.any() and not preference.all()):
+        return found
+    if_known = interval(preference)
+    return replace(found, if_known=(float(np.exp(if_known.lower)), float(np.exp(if_known.upper))))
 
 
 def _log_likelihood(model: BehaviorModel, counts: Counts, free: np.ndarray) -> Function:
