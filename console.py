@@ -289,7 +289,8 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
     for name, value in fitted.parameters.items():
         values, errors = np.ravel(value), np.ravel(fitted.standard_errors[name])
         dims = fitted.dims[name]
-        entries = [f" {entry}" for entry in fitted.coords[dims[0]]] if len(dims) == 1 else [""] * values.size
+        axes = [fitted.coords[dim] for dim in dims]
+        entries = ["".join(f" {axes[d][i]}" for d, i in enumerate(at)) for at in np.ndindex(np.shape(value))]
         if values.size > 12:
             top = np.argsort(-values)[:3]
             best = ", ".join(f"{entries[k].strip()} ({values[k]:+.2f})" for k in top)

@@ -1,7 +1,7 @@
 """Names of users as arrays of Python strings.
 
-NumPy's own strings have the width of the longest: one name of ten thousand characters among a hundred thousand users
-would take four gigabytes.
+NumPy's own strings have the width of the longest (one name of a thousand characters among a hundred thousand users
+would take 400 MB), and lose zero characters at the end.
 """
 
 from __future__ import annotations

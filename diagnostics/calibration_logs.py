@@ -21,6 +21,8 @@ from ..models.simulate import Shown, draw_columns
 
 __all__ = ["Design", "Told", "tell"]
 
+_FEW = 3
+
 
 @dataclass(frozen=True)
 class Design:
@@ -75,15 +77,11 @@ class Design:
         return Schema(self.model_names, tuple(pairs), ties, categories)
 
     def columns(self, model: BehaviorModel) -> Shown:
-        """Columns that a model looks at, the same in every log; covariates have two values, so that few cells do."""
+        """Columns that a model looks at, the same in every log; covariates have few values, so that few cells do."""
         size = self.users * self.comparisons
         drawn = draw_columns(model, size, self.seed).columns
-        halved = {
-            name: np.where(value <= np.median(value), *np.quantile(value, [0.25, 0.75]))
-            for name, value in drawn.items()
-            if name != "category"
-        }
-        return draw_columns(model, size, self.seed, drawn | halved)
+        few = {name: _few(value) for name, value in drawn.items() if name != "category"}
+        return draw_columns(model, size, self.seed, drawn | few)
 
     def log(self, outcome: np.ndarray, model: BehaviorModel) -> ComparisonLog:
         """The log in which these outcomes (comparison,) were chosen, with the columns that the model looks at."""
@@ -119,6 +117,14 @@ class Told:
     values: dict[str, np.ndarray]
     attentiveness: np.ndarray
     outcome: np.ndarray
+
+
+def _few(column: np.ndarray) -> np.ndarray:
+    """A covariate with at most three values as it is; of another each half at its mean."""
+    if len(np.unique(column)) <= _FEW:
+        return column
+    low = column <= np.median(column)
+    return np.asarray(np.where(low, column[low].mean(), column[~low].mean()))
 
 
 def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Told:

@@ -188,7 +188,7 @@ class Machine:
         """A table of votes (user, shown, outcome) as counts over all cells of the design, chosen or not."""
         view, n = self.tally.cells, self.tally.count.shape[2]
         user, slot, y = np.nonzero(votes)
-        cells = Cells(self.tally.schema, view.model_a, view.model_b, view.outcome, {})
+        cells = Cells(self.tally.schema, view.model_a, view.model_b, view.outcome, dict(view.context))
         return Counts(self.tally.users, cells, user, slot * n + y, votes[user, slot, y])
 
     def attentiveness(self, values: Mapping[str, np.ndarray], votes: np.ndarray, rng: Any) -> np.ndarray:

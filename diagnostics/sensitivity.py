@@ -139,7 +139,8 @@ def _schema(trace: Any) -> Schema:
         size += 1
     names = names or [f"model_{i + 1:04d}" for i in range(size)]
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    return Schema(tuple(names), tuple(pairs[:n_pairs] if n_pairs else pairs), len(outcomes) > 2)
+    categories = tuple(str(name) for name in coords["category"].to_numpy()) if "category" in coords else ()
+    return Schema(tuple(names), tuple(pairs[:n_pairs] if n_pairs else pairs), len(outcomes) > 2, categories)
 
 
 def _likelihood(

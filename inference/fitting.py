@@ -312,7 +312,8 @@ def _boundary_notes(fit: Fit) -> list[str]:
     for name, status in fit.parameter_status.items():
         if np.any(status == "boundary"):
             dims = fit.dims[name]
-            at = [fit.coords[dims[-1]][i] for i in np.flatnonzero(status == "boundary")] if len(dims) == 1 else []
+            places = np.argwhere(status == "boundary") if dims else ()
+            at = [" ".join(fit.coords[dim][i] for dim, i in zip(dims, place, strict=True)) for place in places]
             where = f" ({', '.join(at[:5])}{', ...' if len(at) > 5 else ''})" if at else ""
             notes.append(f"{name}{where} lies on its boundary: its standard error is not defined there and is NaN")
     return notes

@@ -215,7 +215,11 @@ class Fit:
         return population_density(self, grid)
 
     def update(self, more: ComparisonLog, **options: Any) -> Fit:
-        """Fit again with more comparisons: counts add up, EM starts from this fit."""
+        """Fit again with more comparisons: counts add up, EM starts from this fit.
+
+        What the declaration left to the first log stays as it was settled there: a slope's prior is still per root mean
+        square of the first log's column.
+        """
         from .updating import update
 
         return update(self, more, **options)

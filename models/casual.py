@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import Casual, CellView, check_prior
+from .component import Casual, CellView, check_prior, check_switch
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Dirichlet, Prior
@@ -45,6 +45,7 @@ class PositionBias(Casual):
 
     def __post_init__(self) -> None:
         check_prior(self, "prior", SIMPLEX)
+        check_switch(self, "by_category")
 
     @property
     def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components

@@ -94,6 +94,11 @@ def check_setting(owner: object, name: str, kind: type, what: str) -> None:
         raise EarnestError(f"{type(owner).__name__}({name}=...): expected {what}, got {shown}")
 
 
+def check_switch(owner: object, name: str) -> None:
+    """Raise an `EarnestError` unless the setting `name` is True or False: a text such as "no" would count as True."""
+    check_setting(owner, name, bool, "True or False")
+
+
 def check_prior(owner: object, name: str, support: Support) -> None:
     """Raise an `EarnestError` unless the setting `name` is a prior whose support lies inside `support`."""
     check_setting(owner, name, Prior, "a prior (earnest.priors)")

@@ -32,7 +32,7 @@ def column_names(owner: object, setting: str, given: Any) -> tuple[str, ...]:
     """
     who = f"{type(owner).__name__}({setting}={given!r})"
     names = tuple(given) if isinstance(given, list | tuple) else ()
-    if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name for name in names):
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name.strip() for name in names):
         raise EarnestError(f"{who}: expected names of numeric columns, for example ('length_difference',)")
     if len(set(names)) < len(names):
         raise EarnestError(f"{who}: a column is named twice")
@@ -55,10 +55,8 @@ class Scaled(Component):
     def measure(self, cells: CellView, counts: np.ndarray) -> Self:
         if not self.columns or getattr(self, "scales", None) is not None:
             return self
-        total = max(float(np.sum(counts)), 1e-300)
-        squares = [float(np.sum(counts * np.asarray(cells[name], dtype=float) ** 2)) / total for name in self.columns]
-        # A column that is 0 throughout has no scale, and its slope is left to the prior.
-        scales = tuple(float(np.sqrt(square)) if square > 0 else 1.0 for square in squares)
+        share = counts / max(float(np.sum(counts)), 1e-300)
+        scales = tuple(_root_mean_square(np.asarray(cells[name], dtype=float), share) for name in self.columns)
         return replace(self, scales=scales)  # type: ignore[call-arg]  # a setting of every subclass
 
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
@@ -75,11 +73,24 @@ class Scaled(Component):
         if scales is None:
             return
         right = isinstance(scales, list | tuple) and len(scales) == len(self.columns)
-        if not right or not all(isinstance(s, int | float) and np.isfinite(s) and s > 0 for s in scales):
+        if not right or not all(_positive(scale) for scale in scales):
             raise EarnestError(
                 f"{type(self).__name__}(scales={scales!r}): expected one positive number for each of {self.columns}"
             )
         object.__setattr__(self, "scales", tuple(float(scale) for scale in scales))
+
+
+def _root_mean_square(column: np.ndarray, share: np.ndarray) -> float:
+    """Of a column whose cells have these shares of the comparisons; 1 where it is 0 throughout.
+
+    Such a column has no scale, and its slope is left to the prior.
+    """
+    largest = float(np.max(np.abs(column), initial=0.0))
+    return largest * float(np.sqrt(share @ (column / largest) ** 2)) if largest > 0 else 1.0
+
+
+def _positive(scale: Any) -> bool:
+    return isinstance(scale, int | float) and not isinstance(scale, bool) and bool(np.isfinite(scale)) and scale > 0
 
 
 def linear(xp: Namespace, slopes: Any, columns: list[Any]) -> Any:

@@ -13,6 +13,8 @@ import tomli_w
 from ..comparisons.errors import EarnestError
 from . import priors
 from .component import Attentiveness, Casual, Component, Preference
+from .covariates import Scaled
+from .preference import WithTies
 from .priors import Prior
 from .ties import TieRule
 
@@ -89,7 +91,8 @@ def settings_from_table[T](cls: type[T], settings: Any, where: str) -> T:
 
 def _is_concrete(cls: type[Component]) -> bool:
     """Whether a class is a component of its own and not a base of others."""
-    return not cls.__name__.startswith("_") and cls not in (Component, Attentiveness, Preference, Casual, TieRule)
+    bases = (Component, Attentiveness, Preference, Casual, TieRule, Scaled, WithTies)
+    return not cls.__name__.startswith("_") and cls not in bases
 
 
 def dump(tables: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ class Nonparametric(Attentiveness):
         return int(np.sum(np.asarray(values["attentiveness_weight"]) >= least))
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        names = tuple(f"{level:.3g}" for level in self.levels)
+        names = tuple(f"{level:.6g}" for level in self.levels)
         return (Parameter("attentiveness_weight", self.prior, ("node",), (("node", names),)),)
 
     def latents(self, schema: Schema) -> Continuous | Finite:

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .component import CellView, Preference, check_prior, check_setting
+from .component import CellView, Preference, check_prior, check_setting, check_switch
 from .covariates import Scaled, column_names, linear
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
-from .priors import Beta, HalfNormal, Normal, Prior, ZeroSumNormal
-from .supports import POSITIVE, REAL, UNIT, ZERO_SUM
+from .priors import Beta, Normal, Prior, ZeroSumNormal
+from .supports import REAL, UNIT, ZERO_SUM
 from .ties import NoTies, TieRule
 
 __all__ = ["BradleyTerry", "KnownAdvantage", "PairAdvantage", "WithTies"]
@@ -52,8 +52,8 @@ class BradleyTerry(Scaled, WithTies):
     """A skill per model; log(strength_a / strength_b) = skill_a - skill_b + covariates . slopes.
 
     Skills are on the log-odds scale and sum to zero. With `by_category` a model's skill in a category is
-    skill + skill_scale * skill_deviation: categories share what they have in common, and `skill_scale` says how much
-    they differ (partial pooling).
+    skill + skill_deviation: deviations are drawn towards 0 as `category_scale` says, so that categories share what they
+    have in common and few votes do not tear them apart (partial pooling).
 
     Args:
         ties: `Davidson()`, `RaoKupper()` or None (a log with ties is then refused).
@@ -61,7 +61,9 @@ class BradleyTerry(Scaled, WithTies):
         by_category: let skills vary with the log's column `category`.
         covariates: numeric columns, each a difference first minus second (`"length_difference"`), whose influence is
             to be told from the models' skills: what LMArena calls style control.
-        scale_prior: prior of `skill_scale`, log-odds.
+        category_scale: standard deviation of `skill_deviation` (category, model), log-odds. It is given and not
+            estimated: maximised together with the deviations a scale follows their size and not their spread.
+            `compare_models` tells which of several predicts best.
         slope_prior: prior of each `preference_slope` (covariate), per root mean square of its column.
         scales: root mean squares of the covariates; None: those of the log.
 
@@ -71,21 +73,22 @@ class BradleyTerry(Scaled, WithTies):
         >>> BradleyTerry().allows_ties
         False
         >>> [p.name for p in BradleyTerry(by_category=True, covariates=("length_difference",)).parameters(None)]
-        ['skill', 'skill_scale', 'skill_deviation', 'preference_slope']
+        ['skill', 'skill_deviation', 'preference_slope']
     """
 
     ties: TieRule | None = None
     prior: Prior = field(default_factory=ZeroSumNormal)
     by_category: bool = False
     covariates: tuple[str, ...] = ()
-    scale_prior: Prior = field(default_factory=HalfNormal)
+    category_scale: float = 0.5
     slope_prior: Prior = field(default_factory=Normal)
     scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_prior(self, "prior", ZERO_SUM)
-        check_prior(self, "scale_prior", POSITIVE)
+        check_switch(self, "by_category")
+        ZeroSumNormal(self.category_scale)  # checks it
         check_prior(self, "slope_prior", REAL)
         object.__setattr__(self, "covariates", column_names(self, "covariates", self.covariates))
         self.check_scales()
@@ -105,8 +108,7 @@ class BradleyTerry(Scaled, WithTies):
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         out = [Parameter("skill", self.prior, ("model",))]
         if self.by_category:
-            out.append(Parameter("skill_scale", self.scale_prior))
-            out.append(Parameter("skill_deviation", ZeroSumNormal(1.0), ("category", "model")))
+            out.append(Parameter("skill_deviation", ZeroSumNormal(self.category_scale), ("category", "model")))
         if self.covariates:
             named = (("covariate", self.covariates),)
             out.append(Parameter("preference_slope", self.slope_prior, ("covariate",), named))
@@ -117,8 +119,7 @@ class BradleyTerry(Scaled, WithTies):
         ratio = skill[cells.model_a] - skill[cells.model_b]
         if self.by_category:
             deviation, kind = values["skill_deviation"], cells["category"]
-            apart = deviation[kind, cells.model_a] - deviation[kind, cells.model_b]
-            ratio = ratio + values["skill_scale"] * apart
+            ratio = ratio + deviation[kind, cells.model_a] - deviation[kind, cells.model_b]
         if self.covariates:
             ratio = ratio + linear(xp, values["preference_slope"], self.scaled(cells))
         return ratio

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..comparisons.schema import Schema
-from .component import CellView, check_prior
+from .component import CellView, check_prior, check_switch
 from .covariates import Scaled, column_names
 from .namespace import Namespace
 from .parameters import Parameter, Values
@@ -48,6 +48,8 @@ class RewardGap(Scaled, WithTies):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_prior(self, "prior", REAL)
+        check_switch(self, "by_category")
+        check_switch(self, "offset")
         column_names(self, "gap", (self.gap,))
         self.check_scales()
 

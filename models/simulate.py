@@ -143,6 +143,8 @@ def draw_columns(model: BehaviorModel, size: int, seed: int, given: Mapping[str,
         EarnestError: a column that the model does not look at, or with values that it cannot have.
     """
     wanted = [name for name in model.context if name != GOLD]
+    if given is not None and not isinstance(given, Mapping):
+        raise EarnestError(f"columns={given!r}: expected {{name: values}}")
     if unknown := sorted(set(given or {}) - set(wanted)):
         looks = f"it looks at {', '.join(map(repr, wanted))}" if wanted else "it looks at none"
         raise EarnestError(f"columns: the model does not look at {unknown[0]!r}; {looks}")
@@ -158,23 +160,29 @@ def draw_columns(model: BehaviorModel, size: int, seed: int, given: Mapping[str,
         value = np.asarray(value(rng, size) if callable(value) else value)
         if value.shape != (size,):
             raise EarnestError(f"columns[{name!r}]: expected one value for each of {size:,} comparisons")
-        columns[name] = value
         if name == "category":
-            names, context[name] = np.unique(value.astype(str), return_inverse=True)
+            names, context[name] = np.unique(_texts(name, value), return_inverse=True)
             categories = tuple(str(category) for category in names)
+            columns[name] = names[context[name]]
         else:
-            context[name] = _finite(name, value)
+            columns[name] = context[name] = _finite(name, value)
     return Shown(columns, context, categories)
 
 
+def _texts(name: str, value: np.ndarray) -> np.ndarray:
+    for row, text in enumerate(value.tolist()):
+        if not isinstance(text, str) or not text.strip():
+            raise EarnestError(f"columns[{name!r}]: expected texts, got {text!r} in comparison {row + 1}")
+    return value.astype(str)
+
+
 def _finite(name: str, value: np.ndarray) -> np.ndarray:
-    try:
-        numbers = value.astype(float)
-    except (TypeError, ValueError):
-        raise EarnestError(f"columns[{name!r}]: expected numbers, got {value[0]!r}") from None
+    if value.dtype.kind not in "biuf":
+        raise EarnestError(f"columns[{name!r}]: expected numbers, got {value.tolist()[0]!r} in comparison 1")
+    numbers = value.astype(float)
     if not np.all(np.isfinite(numbers)):
         row = int(np.argmin(np.isfinite(numbers)))
-        raise EarnestError(f"columns[{name!r}]: expected finite numbers, got {value[row]!r} in comparison {row + 1}")
+        raise EarnestError(f"columns[{name!r}]: expected finite numbers, got {numbers.tolist()[row]!r} in comparison {row + 1}")
     return numbers
 
 

@@ -54,7 +54,7 @@ def attended(name, values, a, b, row, scale):
         return after_ties(values, stats.norm.cdf(difference) / stats.norm.cdf(-difference))
     if name == "skills by category":
         own = values["skill_deviation"][row["category"]]
-        difference += float(values["skill_scale"]) * (own[a] - own[b])
+        difference += own[a] - own[b]
     if name == "style":
         for slope, column in zip(values["preference_slope"], ("length_difference", "headings"), strict=True):
             difference += slope * row[column] / scale[column]
