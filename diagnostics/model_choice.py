@@ -34,6 +34,7 @@ than four nats are too small for a normal approximation (Sivula, Magnusson, Mata
 Analysis)."""
 
 _FALLBACK = "sampled, because importance sampling failed"
+_AGAIN = 2
 _MOST_NUMBERS, _FEWEST = 50_000_000, 500
 
 
@@ -143,7 +144,12 @@ def _judge(
     proposal = around_modes(settled, fit)
     target = Target.of(settled, proposal.draw(rng, 12))
     units = len(target.statement.tally)
-    drawn = weigh(target, proposal, int(np.clip(_MOST_NUMBERS // units, _FEWEST, DRAWS)), rng)
+    draws = int(np.clip(_MOST_NUMBERS // units, _FEWEST, DRAWS))
+    drawn = weigh(target, proposal, draws, rng)
+    for _ in range(_AGAIN):
+        if drawn.k <= GOOD_K:
+            break
+        drawn = weigh(target, drawn.proposal, draws, rng)  # the proposal has come nearer; MCMC takes much longer
     if drawn.k <= GOOD_K:
         return elpd_of(target, drawn, fit.centre, rng), "importance sampling", ()
     from ..inference.sampling import sample
