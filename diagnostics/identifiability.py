@@ -134,7 +134,9 @@ def _information(fit: Fit) -> np.ndarray:
         def log_prior(free: Any) -> Any:
             return fit.table.log_prior(JNP, fit.table.unpack(JNP, free))
 
-        return np.asarray(np.linalg.inv(fit.covariance) + np.asarray(jax.hessian(log_prior)(jnp.asarray(fit.free))))
+        return np.asarray(
+            np.linalg.inv(fit.covariance) + np.asarray(jax.jit(jax.hessian(log_prior))(jnp.asarray(fit.free)))
+        )
     return -MarginalEM(fit.model, workload(fit.counts).problem, prior=False).hessian(fit.free)
 
 

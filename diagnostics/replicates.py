@@ -36,7 +36,7 @@ __all__ = ["Believed", "Rows", "believed", "read_rows"]
 
 # Numbers of attentiveness drawn for the same users; draws at least; users in one call of the compiled program.
 _MOST_GIVEN, _FEWEST_GIVEN, _BLOCK = 2_000_000, 20, 65536
-_MOST_GLOBALS, _FEWEST_GLOBALS = 400_000, 4  # draws of the globals behind them x users; at least
+_MOST_GLOBALS, _FEWEST_GLOBALS = 400_000, 2  # draws of the globals behind them x users; at least
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,13 +77,7 @@ def report(
     target = _target(Path(folder), name)
     has_users = trace is not None and ("attentiveness" in trace.posterior or "users" in trace.children)
     agreement = compare(fit, trace) if has_users else None
-    if identifiability is None and _has_scale(fit):
-        identifiability = identify(fit)
-    if checks is None and log is not None and fit.method == "marginal":
-        replicates = int(np.clip(_REPLICATED // max(len(log), 1), 20, 200))
-        checks = predictive_check(fit if trace is None else trace, log, replicates=replicates)
-    identifiability, checks = identifiability or None, checks or None
-    view = look(fit, trace, log, getattr(identifiability, "scale", None))
+    view, identifiability, checks = _judged(fit, trace, log, identifiability, checks)
     users = view.users["user"].astype(str).tolist()
     named = called(users, view.users["mean"].to_numpy(dtype=float), ids, key)
     names = {users[i]: shown for i, shown in zip(named.order, named.shown, strict=True)}
@@ -107,6 +102,27 @@ def report(
     with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return target
+
+
+def _judged(
+    fit: Fit, trace: Any, log: ComparisonLog | None, identifiability: Any, checks: Any
+) -> tuple[View, Any, Any]:
+    """Users and thresholds; identifiability and checks, None where there are none, made here where they are not given.
+
+    All three take seconds where users are many, and are made at once.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        if identifiability is None and _has_scale(fit):
+            identifiability = pool.submit(identify, fit)
+        if checks is None and log is not None and fit.method == "marginal":
+            replicates = int(np.clip(_REPLICATED // max(len(log), 1), 20, 200))
+            checks = pool.submit(predictive_check, fit if trace is None else trace, log, replicates=replicates)
+        view = look(fit, trace, log, (lambda: _made(identifiability).scale) if identifiability else None)
+    return view, _made(identifiability), _made(checks)
+
+
+def _made(part: Any) -> Any:
+    return part.result() if isinstance(part, Future) else part or None
 
 
 def _has_scale(fit: Fit) -> bool:

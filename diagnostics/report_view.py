@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,12 @@ class Packed:
     shown: int
 
 
-def look(fit: Fit, trace: Any, log: ComparisonLog | None, scale: Scale | None = None) -> View:
+def look(fit: Fit, trace: Any, log: ComparisonLog | None, judge: Callable[[], Scale] | None = None) -> View:
     """The posterior's users and cuts where it has their draws and the log is there; else EM's.
 
     Args:
         fit, trace, log: see `report`.
-        scale: how far the votes fix attentiveness, where that was asked before: the search takes seconds.
+        judge: says how far the votes fix attentiveness, where that is asked elsewhere: the search takes seconds.
 
     Raises:
         EarnestError: the log is not the one that was fitted.
@@ -77,16 +78,16 @@ def look(fit: Fit, trace: Any, log: ComparisonLog | None, scale: Scale | None = 
     said: tuple[str, ...] = ()
     if trace is not None:
         if log is not None and "attentiveness" in trace.posterior:
-            curve = _judged(thresholds(trace, log), scale)
+            curve = _judged(thresholds(trace, log), judge)
             return View(_drawn(curve), curve, curve.recommend(), posterior=True)
         lacks = "the votes were not given" if log is None else "the posterior was kept without the users' draws"
         said = (f"Users and thresholds are EM's, not the posterior's, since {lacks}.",)
-    curve = _judged(thresholds(fit), scale)
+    curve = _judged(thresholds(fit), judge)
     return View(fit.attentiveness, curve, curve.recommend(), posterior=False, said=said)
 
 
-def _judged(curve: ThresholdCurve, scale: Scale | None) -> ThresholdCurve:
-    return curve if scale is None else replace(curve, judge=lambda: scale)
+def _judged(curve: ThresholdCurve, judge: Callable[[], Scale] | None) -> ThresholdCurve:
+    return curve if judge is None else replace(curve, judge=judge)
 
 
 def _drawn(curve: ThresholdCurve) -> pd.DataFrame:

@@ -40,7 +40,7 @@ WIDEST = 1.5
 
 LEVEL = 0.9
 _STARTS = 200  # draws of a posterior that say where it lies
-_MOST_USERS = 4_000  # of larger logs so many, evenly, stand for all
+_MOST_USERS = 3_000  # of larger logs so many, evenly, stand for all
 _GRID = 2.0 * np.sinh(np.linspace(-1.0, 1.0, 4001) * np.arcsinh(5e3))  # logits, denser in the middle
 
 

@@ -182,7 +182,8 @@ def _finite(name: str, value: np.ndarray) -> np.ndarray:
     numbers = value.astype(float)
     if not np.all(np.isfinite(numbers)):
         row = int(np.argmin(np.isfinite(numbers)))
-        raise EarnestError(f"columns[{name!r}]: expected finite numbers, got {numbers.tolist()[row]!r} in comparison {row + 1}")
+        shown = f"{numbers[row]} in comparison {row + 1}"
+        raise EarnestError(f"columns[{name!r}]: expected finite numbers, got {shown}")
     return numbers
 
 
