@@ -117,7 +117,8 @@ def _judged(
         if checks is None and log is not None and fit.method == "marginal":
             replicates = int(np.clip(_REPLICATED // max(len(log), 1), 20, 200))
             checks = pool.submit(predictive_check, fit if trace is None else trace, log, replicates=replicates)
-        view = look(fit, trace, log, (lambda: _made(identifiability).scale) if identifiability else None)
+        judged = isinstance(identifiability, Future) or hasattr(identifiability, "scale")
+        view = look(fit, trace, log, (lambda: _made(identifiability).scale) if judged else None)
     return view, _made(identifiability), _made(checks)
 
 
