@@ -11,7 +11,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pandas as pd
 from ..comparisons.errors import EarnestError
 from ..inference.arrays import float64
 from ..inference.compiled import check_priors
+from ..inference.progress import installed
 from ..models.behavior import BehaviorModel
 from .calibration_logs import Design, tell
 from .calibration_machines import LEVEL, USERS_EACH, Machine, replicate, settled_for
@@ -145,7 +145,7 @@ def _check(replications: int, seed: int, error: float, method: str) -> None:
         raise EarnestError(f"error={error!r}: expected a probability between 0 and 1")
     if method not in ("sample", "em"):
         raise EarnestError(f"method={method!r}: expected 'sample' or 'em'")
-    if method == "sample" and (missing := [n for n in ("numpyro", "arviz_stats") if find_spec(n) is None]):
+    if method == "sample" and (missing := [n for n in ("numpyro", "arviz_stats") if not installed(n)]):
         raise EarnestError(
             f"method='sample' needs {' and '.join(missing)}, not installed here: pip install 'earnest[numpyro]'; "
             "method='em' needs nothing more"

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -23,6 +22,7 @@ from ..inference.arrays import JNP, float64
 from ..inference.compiled import Settled, Statement, values_at
 from ..inference.em import MarginalEM
 from ..inference.integration import SAMPLED
+from ..inference.progress import installed
 from ..inference.starts import NEAR
 from ..inference.users import Workload, workload
 from ..models.component import Attentiveness
@@ -206,7 +206,7 @@ class Weighted:
 
 def has_arviz() -> bool:
     """Whether ArviZ is installed."""
-    return find_spec("arviz_stats") is not None
+    return installed("arviz_stats")
 
 
 def require_arviz() -> None:

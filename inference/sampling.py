@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,7 +20,7 @@ from .choice import MOST_EXPLICIT, choose
 from .compiled import Form, Settled, Statement, check_priors, settle, values_at
 from .fitting import fit_em
 from .integration import SAMPLED
-from .progress import ChainReport
+from .progress import ChainReport, installed, without_widgets
 from .results import Fit
 from .starts import NEAR, Plan, plan_starts, user_starts, user_variance
 from .trees import assemble
@@ -171,9 +169,7 @@ def _run(
 
     say("compiling", 0, 0)
     if backend == "numpyro":
-        with warnings.catch_warnings():
-            # NumPyro's progress bar looks for a notebook's widgets, which are not used here.
-            warnings.filterwarnings("ignore", message="IProgress not found")
+        with without_widgets():
             from .in_numpyro import run_numpyro
 
         by_chain, stats, method, compiling = run_numpyro(
@@ -230,7 +226,7 @@ def _check_size(settled: Settled, iterations: int) -> None:
 
 def _require(backend: str) -> None:
     needed = {"numpyro": ("numpyro", "arviz_base"), "pymc": ("pymc", "nutpie", "arviz_base")}[backend]
-    missing = [name for name in needed if find_spec(name) is None]
+    missing = [name for name in needed if not installed(name)]
     if missing:
         raise EarnestError(
             f"backend={backend!r} needs {' and '.join(missing)}, not installed here: pip install 'earnest[{backend}]'"
