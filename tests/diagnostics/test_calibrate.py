@@ -253,14 +253,6 @@ def test_a_truth_with_other_parameters_has_no_likelihood_under_the_model():
     assert set(line["ranks"]) == {"favour", *[f"attentiveness[{u}]" for u in range(3)], USERS_MEAN}
 
 
-@dataclass(frozen=True)
-class Lengthy(er.Casual):
-    context = ("length",)
-
-    def log_prob(self, xp, values, cells):
-        return 0.0 * cells["length"] - np.log(2.0)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -271,7 +263,7 @@ class Lengthy(er.Casual):
         ({"users": 1, "comparisons": 1, "models": 5}, "too few to show each of 5 models"),
         ({"models": 1}, "models=1: expected a whole number, 2 or more"),
         ({"model": "beta"}, "expected a BehaviorModel"),
-        ({"model": replace(OWN, casual=Lengthy())}, "looks at the column.*length"),
+        ({"model": replace(OWN, gold=er.Gold())}, "looks at gold answers, which are not simulated"),
         (
             {"model": replace(OWN, preference=er.KnownAdvantage(0.7))},
             "preference component leaves something to the data",
