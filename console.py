@@ -286,11 +286,10 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
         click.echo(f"earnest: warning: EM stopped with the status {fitted.status!r}", err=True)
     say_notes([note for note in fitted.notes if note not in log.notes])
     rows = []
-    for name, value in fitted.parameters.items():
-        values, errors = np.ravel(value), np.ravel(fitted.standard_errors[name])
-        dims = fitted.dims[name]
-        axes = [fitted.coords[dim] for dim in dims]
-        entries = ["".join(f" {axes[d][i]}" for d, i in enumerate(at)) for at in np.ndindex(np.shape(value))]
+    for parameter in fitted.table.parameters:
+        name = parameter.name
+        values, errors = np.ravel(fitted.parameters[name]), np.ravel(fitted.standard_errors[name])
+        entries = ["".join(f" {part}" for part in names) for names in fitted.table.entries(parameter)]
         if values.size > 12:
             top = np.argsort(-values)[:3]
             best = ", ".join(f"{entries[k].strip()} ({values[k]:+.2f})" for k in top)

@@ -37,12 +37,9 @@ def lines_of(model):
     """Lines of the variant's component, the one that differs from the default model's."""
     from earnest import BehaviorModel
 
-    default = BehaviorModel()
-    own = [
-        part for part, usual in zip(model.components, default.components, strict=True) if type(part) is not type(usual)
-    ]
-    source = inspect.getsource(type(own[0] if own else next(
-        part for part, usual in zip(model.components, default.components, strict=True) if part != usual)))  # fmt: skip
+    pairs = zip(model.components, BehaviorModel().components, strict=True)
+    changed = [(type(part) is type(usual), type(part)) for part, usual in pairs if part != usual]
+    source = inspect.getsource(min(changed, key=lambda change: change[0])[1])  # another class before other settings
     kept, before = set(), None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         blank = token.type in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)

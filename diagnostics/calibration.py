@@ -20,7 +20,7 @@ import pandas as pd
 from ..comparisons.errors import EarnestError
 from ..inference.arrays import float64
 from ..inference.compiled import check_priors
-from ..inference.progress import installed
+from ..inference.packages import installed
 from ..models.behavior import BehaviorModel
 from .calibration_logs import Design, tell
 from .calibration_machines import LEVEL, USERS_EACH, Machine, replicate, settled_for

@@ -182,11 +182,11 @@ def _change(fit: Fit, parameter: Parameter, low: np.ndarray, high: np.ndarray, s
     if drawn_together:
         return f"spread of {name} (sd) from {low.std():.2f} to {high.std():.2f}"
     most = np.argsort(-np.abs(np.ravel(high - low)), kind="stable")[:2]
-    dims = fit.dims[name]
-    told = []
+    entries, told = fit.table.entries(parameter), []
     for index in most:
-        names = [str(fit.coords[dim][i]) for dim, i in zip(dims, np.unravel_index(index, shape), strict=True)]
-        told.append(f"{name}[{', '.join(names)}] from {np.ravel(low)[index]:.2f} to {np.ravel(high)[index]:.2f}")
+        told.append(
+            f"{name}[{', '.join(entries[index])}] from {np.ravel(low)[index]:.2f} to {np.ravel(high)[index]:.2f}"
+        )
     return ", ".join(told)
 
 
@@ -204,9 +204,8 @@ def _contraction(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
         else:
             sds = [np.ravel(part[parameter.name].std(0)) for part in told]
         lost = unknown[where].any()
-        dims = [fit.coords[dim] for dim in parameter.dims]
-        for k, index in enumerate(np.ndindex(shape)):
-            names = ", ".join(str(dims[d][i]) for d, i in enumerate(index))
+        for k, entry in enumerate(table.entries(parameter)):
+            names = ", ".join(entry)
             posterior = float("nan") if lost else float(sds[1][k])
             rows.append(
                 {

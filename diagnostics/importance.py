@@ -22,7 +22,7 @@ from ..inference.arrays import JNP, float64
 from ..inference.compiled import Settled, Statement, values_at
 from ..inference.em import MarginalEM
 from ..inference.integration import SAMPLED
-from ..inference.progress import installed
+from ..inference.packages import installed
 from ..inference.starts import NEAR
 from ..inference.users import Workload, workload
 from ..models.component import Attentiveness

@@ -309,13 +309,15 @@ def _covariance(table: Any, curvature: np.ndarray) -> tuple[np.ndarray, list[str
 
 def _boundary_notes(fit: Fit) -> list[str]:
     notes = []
-    for name, status in fit.parameter_status.items():
-        if np.any(status == "boundary"):
-            dims = fit.dims[name]
-            places = np.argwhere(status == "boundary") if dims else ()
-            at = [" ".join(fit.coords[dim][i] for dim, i in zip(dims, place, strict=True)) for place in places]
+    for parameter in fit.table.parameters:
+        there = np.flatnonzero(fit.parameter_status[parameter.name] == "boundary")
+        if len(there):
+            names = fit.table.entries(parameter)
+            at = [" ".join(names[i]) for i in there] if parameter.dims else []
             where = f" ({', '.join(at[:5])}{', ...' if len(at) > 5 else ''})" if at else ""
-            notes.append(f"{name}{where} lies on its boundary: its standard error is not defined there and is NaN")
+            notes.append(
+                f"{parameter.name}{where} lies on its boundary: its standard error is not defined there and is NaN"
+            )
     return notes
 
 

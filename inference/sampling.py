@@ -20,7 +20,8 @@ from .choice import MOST_EXPLICIT, choose
 from .compiled import Form, Settled, Statement, check_priors, settle, values_at
 from .fitting import fit_em
 from .integration import SAMPLED
-from .progress import ChainReport, installed, without_widgets
+from .packages import installed, without_widgets
+from .progress import ChainReport
 from .results import Fit
 from .starts import NEAR, Plan, plan_starts, user_starts, user_variance
 from .trees import assemble

@@ -18,7 +18,7 @@ from .parameters import Parameter, Values
 from .priors import Prior
 from .supports import POSITIVE, SIMPLEX, UNIT
 
-__all__ = ["Beta", "Groups"]
+__all__ = ["Beta", "Groups", "fixed_levels"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,14 @@ class Beta(Attentiveness):
             {"attentiveness_alpha": 2.0, "attentiveness_beta": 1.0},
             {"attentiveness_alpha": 0.7, "attentiveness_beta": 1.4},
         ]
+
+
+def fixed_levels(xp: Namespace, levels: np.ndarray, latent: Any) -> tuple[Any, Any]:
+    """(log eta, log(1 - eta)) of known levels (level,) at the nodes; the shape of `latent`."""
+    with np.errstate(divide="ignore"):
+        log_level, log_rest = np.log(levels), np.log1p(-levels)
+    # `xp.stack` makes a constant of the backend's own type, which a symbolic index can take from.
+    return xp.stack(list(log_level))[latent], xp.stack(list(log_rest))[latent]
 
 
 @dataclass(frozen=True)
@@ -137,11 +145,7 @@ class Groups(Attentiveness):
         if isinstance(self.levels, int):
             level = values["attentiveness_level"]
             return xp.log(level)[latent], xp.log1p(-level)[latent]
-        with np.errstate(divide="ignore"):
-            log_level = np.log(np.array(self.levels))
-            log_rest = np.log1p(-np.array(self.levels))
-        # `xp.stack` makes a constant of the backend's own type, which a symbolic index can take from.
-        return xp.stack(list(log_level))[latent], xp.stack(list(log_rest))[latent]
+        return fixed_levels(xp, np.array(self.levels), latent)
 
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
         levels = np.asarray(values["attentiveness_level"] if isinstance(self.levels, int) else self.levels)

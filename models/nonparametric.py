@@ -10,6 +10,7 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
+from .attentiveness import fixed_levels
 from .component import Attentiveness, Continuous, Finite, check_prior
 from .namespace import Namespace
 from .parameters import Parameter, Values
@@ -66,9 +67,7 @@ class Nonparametric(Attentiveness):
         return xp.log(values["attentiveness_weight"])[latent]
 
     def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
-        with np.errstate(divide="ignore"):
-            log_level, log_rest = np.log(self.levels), np.log1p(-self.levels)
-        return xp.stack(list(log_level))[latent], xp.stack(list(log_rest))[latent]
+        return fixed_levels(xp, self.levels, latent)
 
     def maximize_weights(self, users: Any, prior: bool) -> dict[str, Any] | None:
         if not isinstance(self.prior, Dirichlet) or (prior and self.prior.concentration < 1):

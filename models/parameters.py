@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,11 @@ class ParameterTable:
                 f"known axes: {', '.join(coords)}"
             )
         return tuple(len(coords[dim]) for dim in parameter.dims)
+
+    def entries(self, parameter: Parameter) -> list[tuple[str, ...]]:
+        """Names along the axes of every entry of a parameter, in the order of its flattened value."""
+        axes = [self.coords[dim] for dim in parameter.dims]
+        return [tuple(str(name) for name in names) for names in product(*axes)]
 
     @property
     def slices(self) -> dict[str, slice]:
