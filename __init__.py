@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .inference.in_pymc import to_pymc
     from .inference.sampling import sample
     from .models import (
+        Attention,
         Attentiveness,
         BehaviorModel,
         Beta,
@@ -50,10 +51,14 @@ if TYPE_CHECKING:
         Nonparametric,
         PairAdvantage,
         Parameter,
+        Partisan,
         PositionBias,
         Preference,
         RaoKupper,
         RewardGap,
+        SampleAttention,
+        Signed,
+        TasteGroups,
         Thurstone,
         Truth,
         priors,
@@ -64,10 +69,10 @@ _HOME = {
     "comparisons.filtering": ("filter_log",),
     "comparisons.export": ("write_preferences",),
     "models": (
-        "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip", "Continuous",
-        "Davidson", "Finite", "Gold", "Groups", "KnownAdvantage", "LengthBias", "LogitNormal", "Nonparametric",
-        "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "RewardGap", "Thurstone", "Truth",
-        "priors",
+        "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
+        "Continuous", "Davidson", "Finite", "Gold", "Groups", "KnownAdvantage", "LengthBias", "LogitNormal",
+        "Nonparametric", "PairAdvantage", "Parameter", "Partisan", "PositionBias", "Preference", "RaoKupper",
+        "RewardGap", "SampleAttention", "Signed", "TasteGroups", "Thurstone", "Truth", "priors",
     ),
     "inference": ("Fit", "Mode", "fit_em", "load"),
     "inference.sampling": ("sample",),
@@ -87,11 +92,13 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Agreement", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual", "CellView",
-    "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "EarnestError", "Finite", "Fit",
+    "Agreement", "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual",
+    "CellView", "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "EarnestError",
+    "Finite", "Fit",
     "Gold", "Groups", "Identifiability", "InputError", "KnownAdvantage", "LengthBias", "LogitNormal", "Mode",
-    "Nonparametric", "PairAdvantage", "Parameter", "PositionBias", "Preference", "RaoKupper", "RewardGap", "Schema",
-    "Sensitivity", "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare",
+    "Nonparametric", "PairAdvantage", "Parameter", "Partisan", "PositionBias", "Preference", "RaoKupper", "RewardGap",
+    "SampleAttention", "Schema", "Sensitivity", "Signed", "TasteGroups",
+    "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare",
     "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plots",
     "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "thresholds", "to_numpyro",
     "to_pymc", "write_preferences",

@@ -17,12 +17,14 @@ import pandas as pd
 from ..comparisons.errors import EarnestError
 from ..comparisons.names import as_names, places
 from ..inference.arrays import float64
+from ..inference.bracket import Chances, cell_chances
 from ..inference.compiled import Settled
 from ..inference.draws import around, flat_draws, unpacked
 from ..inference.thinning import evenly
 from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
-from ..models.component import CellView
+from ..models.component import CellView, Finite
+from ..models.kinds import Kinds
 from ..models.namespace import NUMPY
 from .importance import GOOD_K, Target, around_modes, has_arviz, resampled, weigh
 
@@ -195,18 +197,47 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
     signal has the mean w_n, so that of all of them, sum_n w_n eta_u, has the mean sum w_n^2; its variance is the
     posterior's, and the expectation of its square over sum w_n^2 is sum w_n^2 + Var / sum w_n^2.
     """
-    view = CellView.of(counts.cells)
-    above, below = np.zeros(len(counts.count)), np.zeros(len(counts.count))
+    view, user, cell = CellView.of(counts.cells), counts.user, counts.cell
+    kinds = model.kinds(view.schema)
+    above, below = np.zeros(len(cell)), np.zeros(len(cell))
     for s, attentiveness in enumerate(eta):
-        log_p, log_c = model.log_prob(NUMPY, {name: value[s] for name, value in values.items()}, view)
-        a = attentiveness[counts.user]
-        inverse = 1.0 / np.maximum(a * np.exp(log_p)[counts.cell] + (1 - a) * np.exp(log_c)[counts.cell], 1e-300)
-        above += a * inverse
-        below += inverse
+        chances = cell_chances(NUMPY, model, {name: value[s] for name, value in values.items()}, view)
+        a = np.abs(attentiveness)[user]
+        p, c = (np.atleast_2d(part)[:, cell] for part in (chances.p, chances.c))
+        m = np.maximum(a * p + (1 - a) * c, 1e-300)  # (kind, entry)
+        own = np.broadcast_to(a, m.shape)
+        if chances.odds is not None:
+            share, rest = (part[cell] for part in chances.odds)
+            whole = a * share + (1 - a) * rest
+            m, own = m / whole, np.broadcast_to(a * share / whole, m.shape)
+        probable = _of_kinds(model, kinds, chances, counts, m, attentiveness)[:, user]
+        signed = np.sign(attentiveness)[user]
+        above += signed * (probable * own / m).sum(0)
+        below += (probable / m).sum(0)
     weight = above / below
     total = float((counts.count * weight**2).sum())
     of_user = np.bincount(counts.user, weights=counts.count * weight, minlength=len(counts.users))
     return total + float(np.var(eta @ of_user)) / max(total, 1e-300)
+
+
+def _of_kinds(
+    model: BehaviorModel, kinds: Kinds, chances: Chances, counts: Counts, m: np.ndarray, attentiveness: np.ndarray
+) -> np.ndarray:
+    """Probability of each kind given the votes, the globals and the attentiveness, (kind, user)."""
+    n = len(counts.users)
+    if kinds.size == 1:
+        return np.ones((1, n))
+    log_prob = np.stack([np.bincount(counts.user, weights=counts.count * np.log(row), minlength=n) for row in m])
+    signs = kinds.shape[0]
+    log_prob += np.tile(np.asarray(chances.log_shares), signs)[:, None]
+    # Attentiveness tells the sign, and 0 a kind that never attends.
+    sign, zero_is_a_level = np.sign(attentiveness)[None, :], isinstance(
+        model.attentiveness.latents(counts.cells.schema), Finite
+    ) or not kinds.never.any()  # fmt: skip
+    possible = (sign == np.array(kinds.factor)[:, None]) | ((sign == 0) & zero_is_a_level)
+    log_prob = np.where(possible, log_prob, -np.inf)
+    log_prob -= log_prob.max(0)
+    return np.asarray(np.exp(log_prob) / np.exp(log_prob).sum(0))
 
 
 def bands(drawn: Drawn, mean: np.ndarray, thresholds: np.ndarray) -> Bands:

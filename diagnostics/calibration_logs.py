@@ -17,7 +17,7 @@ from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
-from ..models.simulate import Shown, draw_columns
+from ..models.simulate import Shown, choose, draw_columns, draw_users
 
 __all__ = ["Design", "Told", "tell"]
 
@@ -138,10 +138,8 @@ def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Tol
     columns = design.columns(model)
     schema = design.schema(model.preference.allows_ties, columns.categories)
     values = model.table(schema).sample_prior(rng)
-    eta = np.asarray(model.attentiveness.sample(rng, values, design.users), dtype=float)
-    eta = np.where(model.attends(design.user_names), 1.0, eta)
+    users = draw_users(model, rng, values, schema, model.attends(design.user_names))
     view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), columns.context))
     model = model.measure(view, np.ones(len(user)))
-    attended = rng.random(len(user)) < eta[user]
-    outcome = np.where(attended, model.preference.sample(rng, values, view), model.casual.sample(rng, values, view))
-    return Told(values, eta, outcome)
+    _, outcome = choose(model, rng, values, view, users, user)
+    return Told(values, users.attentiveness, outcome)

@@ -108,8 +108,9 @@ class Machine:
 
         def log_likelihood(values: dict[str, Any], votes: Any) -> Any:
             def at(one: dict[str, Any]) -> Any:
-                p, c = self.statement.probabilities(JNP, one)
-                return jnp.sum(self.statement.log_marginal(JNP, p, c, self.statement.rules(JNP, one), votes))
+                chances = self.statement.chances(JNP, one)
+                rules = self.statement.rules(JNP, one, chances)
+                return jnp.sum(self.statement.log_marginal(JNP, chances, rules, votes))
 
             return jax.vmap(at)(values)
 

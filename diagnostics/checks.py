@@ -172,9 +172,7 @@ def predictive_check(source: Fit | Any, log: ComparisonLog, *, replicates: int =
     rng = np.random.default_rng([seed, 7])
     belief = believed(source, log, replicates, rng)
     rows = read_rows(log, belief.model, belief.counts.cells.schema)
-    p, _ = rows.probabilities(belief.model, belief.point)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        advantage = np.nan_to_num(np.log(p[0]) - np.log(p[1]), nan=0.0)  # neither side can win: no favourite
+    advantage = rows.favoured(belief.model, belief.point)
     # A share of 1/2 is known to rounding only.
     looks = Looks(rows, np.where(np.abs(advantage) < 1e-9, 0.0, advantage))
     outcome = rows.outcome
@@ -202,7 +200,7 @@ def _by_new_users(
     found, histograms = [], []
     for replicate in range(replicates):
         draw = replicate % belief.draws
-        tables = rows.probabilities(belief.model, belief.at(draw))
+        tables = rows.chances(belief.model, belief.at(draw))
         outcome = rows.simulate(rng, tables, belief.new_users(rng, draw))
         found.append(looks.of_population(outcome))
         histograms.append(looks.histogram(outcome))
@@ -215,8 +213,8 @@ def _by_same_users(
     given = list(belief.same_users(seed))
     found = []
     for replicate in range(replicates):
-        draw, eta = given[replicate % len(given)]
-        outcome = rows.simulate(rng, rows.probabilities(belief.model, belief.at(draw)), eta)
+        draw, users = given[replicate % len(given)]
+        outcome = rows.simulate(rng, rows.chances(belief.model, belief.at(draw)), users)
         found.append(looks.of_votes(outcome))
     return _columns([values for values, _ in found]), np.stack([pairs for _, pairs in found])
 

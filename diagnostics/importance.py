@@ -25,7 +25,6 @@ from ..inference.integration import SAMPLED
 from ..inference.packages import installed
 from ..inference.starts import NEAR
 from ..inference.users import Workload, workload
-from ..models.component import Attentiveness
 
 if TYPE_CHECKING:
     from ..inference import Fit
@@ -126,10 +125,10 @@ class Target:
 
         def one(free: Any, count: Any) -> tuple[Any, Any]:
             values = table.unpack(JNP, free)
-            p, c = statement.probabilities(JNP, values)
+            chances = statement.chances(JNP, values)
             # Of counts that are known when compiling, only those above zero are gone through.
             votes = count if statement.tally.dense else statement.tally.count
-            by_unit = statement.log_marginal(JNP, p, c, statement.rules(JNP, values), votes)
+            by_unit = statement.log_marginal(JNP, chances, statement.rules(JNP, values, chances), votes)
             return by_unit, table.log_prior(JNP, values) + table.log_jacobian(JNP, free)
 
         return jax.jit(lambda points, count: jax.lax.map(lambda free: one(free, count), points))
@@ -151,14 +150,13 @@ class Target:
 
         The posterior of a finite mixture repeats itself under other labels; one copy says it all.
         """
-        component, table = self.settled.model.attentiveness, self.settled.table
-        if type(component).canonical is Attentiveness.canonical:
+        model, table = self.settled.model, self.settled.table
+        if not model.labelled:
             return np.ones(len(points), dtype=bool)
-        own = [parameter.name for parameter in component.parameters(table.schema)]
         out = np.empty(len(points), dtype=bool)
         for i, point in enumerate(points):
-            values = {name: value for name, value in values_at(table, point).items() if name in own}
-            out[i] = all(np.array_equal(values[name], value) for name, value in component.canonical(values).items())
+            values = values_at(table, point)
+            out[i] = all(np.array_equal(values[name], value) for name, value in model.canonical(values).items())
         return out
 
     @cached_property

@@ -18,8 +18,9 @@ from ..comparisons.names import as_names, places
 from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
+from ..inference.bracket import cell_chances
 from ..inference.draws import around, flat_draws, unpacked
-from ..inference.marginal import Problem, log_posterior, nodes_at, probabilities
+from ..inference.marginal import Problem, chances_of, log_posterior, log_posterior_by_kind, nodes_at
 from ..inference.nodes import Nodes
 from ..inference.results import Fit
 from ..inference.thinning import evenly
@@ -28,6 +29,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.gold import GOLD
 from ..models.namespace import NUMPY
+from ..models.simulate import Drawn, draw_users
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -59,22 +61,53 @@ class Rows:
     size: np.ndarray
     users: np.ndarray
 
-    def probabilities(self, model: BehaviorModel, values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """P and C of every outcome of everything shown, (outcome, shown) each."""
+    def chances(self, model: BehaviorModel, values: Mapping[str, Any]) -> Tables:
+        """What a model makes of everything shown."""
         outcomes = range(self.cells.schema.n_outcomes)
-        parts = [model.log_prob(NUMPY, values, self.cells.with_outcome(y)) for y in outcomes]
-        p, c = (np.exp(np.stack([np.asarray(part[k]) for part in parts])) for k in (0, 1))
-        return p, c
+        each = [cell_chances(NUMPY, model, values, self.cells.with_outcome(y)) for y in outcomes]
+        p, c = (np.stack([np.atleast_2d(part) for part in parts])
+                for parts in ([one.p for one in each], [one.c for one in each]))  # fmt: skip
+        return Tables(p, c)
 
-    def simulate(self, rng: np.random.Generator, tables: tuple[np.ndarray, np.ndarray], eta: np.ndarray) -> np.ndarray:
-        """Outcomes of every row, given the users' attentiveness (user,): (row,)."""
-        p, c = (np.cumsum(table, axis=0)[:-1].astype(np.float32) for table in tables)
-        attention = np.repeat(eta.astype(np.float32), self.size)
+    def favoured(self, model: BehaviorModel, values: Mapping[str, Any]) -> np.ndarray:
+        """Log-odds by which who attends in earnest chooses the first response, (shown,); 0 where neither can win."""
+        views = [self.cells.with_outcome(y) for y in (0, 1)]
+        log_p = [np.atleast_2d(model.plain_log_prob(NUMPY, values, view)[0]) for view in views]
+        shares = np.asarray(model.log_shares(NUMPY, values, self.cells.schema))
+        mean = [NUMPY.logsumexp(part + np.tile(shares, len(part) // len(shares))[:, None], axis=0) for part in log_p]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.nan_to_num(mean[0] - mean[1], nan=0.0))
+
+    def simulate(self, rng: np.random.Generator, tables: Tables, users: Drawn) -> np.ndarray:
+        """Outcomes of every row, given its user, (row,)."""
+        attention = np.repeat(np.abs(users.attentiveness).astype(np.float32), self.size)
+        kind = np.repeat(users.kind, self.size) if tables.p.shape[1] > 1 else 0
         uniform = rng.random(len(self.shown), dtype=np.float32)
         outcome = np.zeros(len(self.shown), dtype=np.int8)
-        for attended, casual in zip(p, c, strict=True):
-            outcome += uniform >= casual[self.shown] + attention * (attended - casual)[self.shown]
+        total: Any = 1.0 if tables.even else tables.mix(attention, kind, self.shown, -1)
+        for y in range(len(tables.p) - 1):
+            outcome += uniform * total >= tables.mix(attention, kind, self.shown, y)
         return outcome
+
+
+class Tables:
+    """P and C of everything shown, summed over outcomes up to each, (outcome, kind, shown).
+
+    Attributes:
+        p, c: these sums, each times what the comparison's own attention makes of it.
+        even: whether all comparisons get their users' own attention, so that the last sums are one.
+    """
+
+    def __init__(self, p: np.ndarray, c: np.ndarray) -> None:
+        self.p, self.c = (np.cumsum(part, axis=0).astype(np.float32) for part in (p, c))
+        self.even = bool(np.all(np.abs(self.p[-1] - 1) < 1e-5) and np.all(np.abs(self.c[-1] - 1) < 1e-5))
+
+    def mix(self, attention: np.ndarray, kind: Any, shown: np.ndarray, outcome: int) -> np.ndarray:
+        """Probability of the outcomes up to one, of every row, but for a factor, (row,)."""
+        p, c = self.p[outcome], self.c[outcome]
+        if p.shape[0] == 1:
+            return np.asarray(c[0][shown] + attention * (p[0] - c[0])[shown])
+        return np.asarray(c[kind, shown] + attention * (p[kind, shown] - c[kind, shown]))
 
 
 def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
@@ -152,53 +185,61 @@ class Believed:
         """Who is known to attend, (user,)."""
         return self.model.attends(self.counts.users)
 
-    def new_users(self, rng: np.random.Generator, draw: int) -> np.ndarray:
-        """Attentiveness of a new user in the place of each, (user,)."""
-        eta = np.asarray(self.model.attentiveness.sample(rng, self.at(draw), len(self.counts.users)), dtype=float)
-        return np.where(self.sure, 1.0, eta)
+    def new_users(self, rng: np.random.Generator, draw: int) -> Drawn:
+        """A new user in the place of each."""
+        return draw_users(self.model, rng, self.at(draw), self.counts.cells.schema, self.sure)
 
-    def same_users(self, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(draw, attentiveness of the log's users given their votes (user,)); fewer where users are many.
+    def same_users(self, seed: int) -> Iterator[tuple[int, Drawn]]:
+        """(draw, the log's users given their votes); fewer where users are many.
 
         Then the globals are nearly known, and several draws of the users share one of them.
         """
-        users = len(self.counts.users)
+        users, schema = len(self.counts.users), self.counts.cells.schema
         many = max(_FEWEST_GIVEN, _MOST_GIVEN // users)
-        if self.drawn is not None:
-            yield from ((int(draw), self.drawn[draw]) for draw in evenly(self.draws, many))
+        if self.drawn is not None and self.model.kinds(schema).size == 1:
+            nobody = np.zeros(users, dtype=int)
+            yield from ((int(draw), Drawn(self.drawn[draw], nobody)) for draw in evenly(self.draws, many))
             return
         chosen = evenly(self.draws, max(_FEWEST_GLOBALS, _MOST_GLOBALS // users))
         each = max(min(many, self.draws) // len(chosen), 1)
-        work, table = workload(self.counts), self.model.table(self.counts.cells.schema)
+        work, table = workload(self.counts), self.model.table(schema)
         slot = work.layout.slot[work.pattern_of_user]
+        factor = np.array(self.model.kinds(schema).factor)
         for draw in chosen:
             free = table.pack(self.at(draw))
             nodes = nodes_at(self.model, free, work.problem)
             uniforms = np.random.default_rng([seed, 8, int(draw)]).random((each, users))
-            for eta in np.asarray(_at_nodes(self.model, free, work.problem, nodes, slot, uniforms)):
-                yield int(draw), np.where(self.sure, 1.0, eta)
+            for eta, kind in zip(*map(np.asarray, _at_nodes(self.model, free, work.problem, nodes, slot, uniforms)),
+                                 strict=True):  # fmt: skip
+                yield int(draw), Drawn(np.where(self.sure, 1.0, factor[kind] * eta), kind)
 
 
 @partial(jax.jit, static_argnames=("model",))
 def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, slot: Any, uniforms: Any) -> Any:
-    """Each user's attentiveness at a node of their posterior, chosen by its weight, (draw, user).
+    """Each user at a node of their posterior, chosen by its weight: eta and kind, (draw, user) each.
 
     Votes that are simulated from nodes follow the distribution that the rule integrates, to its rounding; and this is
     much cheaper than to draw between nodes.
     """
-    values = model.table(problem.cells.schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+    schema = problem.cells.schema
+    values = model.table(schema).unpack(JNP, free)
+    chances = chances_of(model, values, problem.cells)
 
     def one(group: Group, at: Nodes) -> tuple[Any, Any]:
-        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        if chances.by_kind:
+            log_weights = log_posterior_by_kind(model, schema, values, group, at, chances)[1]
+            weights = jnp.exp(jnp.concatenate(list(log_weights), axis=1))
+        else:
+            weights = jnp.exp(log_posterior(model, schema, values, group, at, chances)[1])
         eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
-        return jnp.cumsum(weights, axis=1), jnp.broadcast_to(eta, weights.shape)
+        return jnp.cumsum(weights, axis=1), jnp.broadcast_to(eta, (weights.shape[0], eta.shape[-1]))
 
     reached, eta = (a.reshape(-1, a.shape[-1]) for a in over_chunks(one, problem.group, nodes))
 
-    def draw(user: tuple[Any, Any]) -> Any:
+    def draw(user: tuple[Any, Any]) -> tuple[Any, Any]:
         where, u = user
-        return eta[where, jnp.argmax(reached[where] >= u * reached[where, -1])]
+        chosen = jnp.argmax(reached[where] >= u * reached[where, -1])
+        return eta[where, chosen % eta.shape[1]], chosen // eta.shape[1]
 
     def of_all(uniform: Any) -> Any:
         return jax.lax.map(draw, (slot, uniform), batch_size=min(_BLOCK, slot.shape[0]))

@@ -103,6 +103,12 @@ def _free_sd(spread: np.ndarray) -> np.ndarray:
 @partial(jax.jit, static_argnames=("model", "table"))
 def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
     values, population = table.unpack(JNP, free), model.attentiveness
+    kinds = model.kinds(table.schema)
+    if kinds.size > 1:
+        # Positive where most users attend in earnest; beyond, the ranking itself has turned.
+        by_sign, shares = _mean_by_sign(model, values, table), jnp.exp(model.log_shares(JNP, values, table.schema))
+        factor = jnp.asarray(kinds.factor, dtype=float).reshape(len(by_sign), -1)
+        return jnp.log(jnp.maximum(jnp.sum(factor * by_sign[:, None] * shares / jnp.sum(shares)), 1e-9))
     # Two Gauss nodes are exact for a mean, however narrow or split the population is.
     rule = population.gauss(JNP, values, 2 if population.gauss_exact else 257)
     if rule is not None:
@@ -114,6 +120,18 @@ def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
         log_weights = log_weights + 0.5 * jnp.log1p((latent / 2.0) ** 2)
     log_a, _ = population.attention(JNP, values, latent)
     return jax.scipy.special.logsumexp(log_weights + log_a) - jax.scipy.special.logsumexp(log_weights)
+
+
+def _mean_by_sign(model: BehaviorModel, values: Any, table: ParameterTable) -> Any:
+    """E[|eta|; sign] of the population for each of its signs, (sign,)."""
+    population = model.attentiveness
+    kind = population.latents(table.schema)
+    latent = jnp.arange(kind.size) if isinstance(kind, Finite) else jnp.asarray(_GRID)
+    log_weights = jnp.atleast_2d(population.log_weights(JNP, values, latent))
+    if not isinstance(kind, Finite):
+        log_weights = log_weights + 0.5 * jnp.log1p((latent / 2.0) ** 2)
+    weights = jnp.exp(log_weights - jax.scipy.special.logsumexp(log_weights))
+    return jnp.sum(weights * jnp.exp(population.attention(JNP, values, latent)[0]), axis=1)
 
 
 _log_mean_and_slope = jax.jit(jax.value_and_grad(_log_mean, argnums=2), static_argnums=(0, 1))

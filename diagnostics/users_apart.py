@@ -9,23 +9,25 @@ prefer is turned round:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 from scipy.stats import norm
 
-from ..inference.arrays import float64, over_chunks
-from ..inference.marginal import Problem, log_posterior
+from ..inference.arrays import JNP, float64, over_chunks
+from ..inference.bracket import Chances
+from ..inference.marginal import Problem, chances_of, log_posterior
 from ..inference.nodes import SHARED_NODES, place_nodes
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.gold import GOLD
-from ..models.namespace import NUMPY
 
 if TYPE_CHECKING:
     from ..inference import Fit
@@ -44,19 +46,10 @@ def contrarians(fit: Fit) -> pd.DataFrame:
         the model) and probability (of turned round, if one user in a hundred is).
     """
     work = workload(fit.counts)
-    view = CellView.of(fit.counts.cells)
-    values = fit.table.unpack(NUMPY, fit.free)
-    log_p, log_c = (np.asarray(part) for part in fit.model.log_prob(NUMPY, values, view))
-    outcome = np.asarray(view.outcome)
-    turned = [np.asarray(fit.model.log_prob(NUMPY, values, view.with_outcome(y))[0]) for y in (1, 0)]
-    log_q = np.where(outcome == 0, turned[0], np.where(outcome == 1, turned[1], log_p))
-    if GOLD in view.context:  # to miss a known answer is no taste
-        log_q = np.where(view[GOLD] > 0, log_p, log_q)
-    pad = len(work.problem.cells) - len(view)
-    p, q, c = (np.exp(np.concatenate([part, np.repeat(part[:1], pad)])) for part in (log_p, log_q, log_c))
+    values, cells = fit.table.unpack(JNP, jnp.asarray(fit.free)), work.problem.cells
     usual, other = (
-        work.layout.patterns(_log_marginals(fit.model, values, work.problem, chosen, c))[work.pattern_of_user]
-        for chosen in (p, q)
+        work.layout.patterns(_log_marginals(fit.model, values, work.problem, chances))[work.pattern_of_user]
+        for chances in _both_ways(fit.model, values, cells)
     )
     factor = np.where(fit.model.attends(fit.counts.users), 0.0, other - usual)
     frame = fit.attentiveness[["user", "comparisons", "mean"]].rename(columns={"mean": "attentiveness"})
@@ -64,11 +57,28 @@ def contrarians(fit: Fit) -> pd.DataFrame:
     return frame.sort_values("log_bayes_factor", ascending=False, kind="stable").reset_index(drop=True)
 
 
+def _both_ways(model: BehaviorModel, values: Any, cells: CellView) -> tuple[Chances, Chances]:
+    """What the model makes of the cells, and what one with the preference turned round would."""
+    usual = chances_of(model, values, cells)
+    log_p, log_q = (model.log_prob(JNP, values, view)[0] for view in (cells, cells.turned()))
+    log_ratio = jnp.nan_to_num(log_q - log_p)
+    if GOLD in cells.context:  # to miss a known answer is no taste
+        log_ratio = jnp.where(cells[GOLD] > 0, 0.0, log_ratio)
+    if (kinds := model.kinds(cells.schema)).never.any():
+        log_ratio = jnp.where(kinds.never[:, None], 0.0, log_ratio)
+    return usual, replace(usual, p=usual.p * jnp.exp(log_ratio))
+
+
 @partial(jax.jit, static_argnames=("model",))
-def _log_marginals(model: BehaviorModel, values: Any, problem: Problem, p: Any, c: Any) -> Any:
-    """Log marginal likelihood of every pattern under cell probabilities p and c, nats, (chunk, pattern)."""
-    nodes = place_nodes(model, problem.cells.schema, values, problem.group, p, c, SHARED_NODES[1])
-    return over_chunks(lambda group, at: log_posterior(model, values, group, at, p, c)[0], problem.group, nodes)
+def _log_marginals(model: BehaviorModel, values: Any, problem: Problem, chances: Chances) -> Any:
+    """Log marginal likelihood of every pattern, nats, (chunk, pattern)."""
+    schema = problem.cells.schema
+    nodes = place_nodes(model, schema, values, problem.group, chances, SHARED_NODES[1])
+
+    def one(group: Any, at: Any) -> Any:
+        return log_posterior(model, schema, values, group, at, chances)[0]
+
+    return over_chunks(one, problem.group, nodes)
 
 
 def votes_and_attentiveness(fit: Fit) -> dict[str, float]:

@@ -6,20 +6,65 @@ Functions here work on one chunk of a group (no leading axis). `a` and `rest` ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ..models.behavior import BehaviorModel
+from ..models.component import CellView
+from ..models.namespace import Namespace
+from ..models.parameters import Values
 from .arrays import Dense, Group
 
-__all__ = ["attended_counts", "log_likelihood", "settled", "sparse_bracket", "to_patterns"]
+__all__ = [
+    "Chances", "attended_counts", "cell_chances", "cell_counts", "log_likelihood", "settled", "sparse_bracket",
+    "to_patterns",
+]  # fmt: skip
 
 # Probabilities below this count as this: log 0 would turn a count of zero into NaN.
 _TINY = 1e-300
 # Entries whose brackets are multiplied before the logarithm, which costs ten times a product; and the least bracket, so
 # that the product of so many does not underflow.
 _TOGETHER, _LEAST = 4, 1e-75
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Chances:
+    """What one point of the globals makes of the cells.
+
+    Where comparisons differ in attention, logit a_kc = logit eta_k + l_c, the bracket is that of the odds,
+    a P + (1 - a) C = [eta sigma(l) P + (1 - eta) sigma(-l) C] / [eta sigma(l) + (1 - eta) sigma(-l)], so that p and c
+    are numerator's, `odds` = (sigma(l), sigma(-l)) the denominator's.
+
+    Attributes:
+        p, c: probability of each cell attended and not, (cell,), or (kind, cell) where kinds of users are told apart.
+        odds: None, or a pair of (cell,).
+        log_shares: log share of each kind as far as `BehaviorModel.log_shares` goes, or None without kinds.
+    """
+
+    p: Any
+    c: Any
+    odds: tuple[Any, Any] | None
+    log_shares: Any
+
+    @property
+    def by_kind(self) -> bool:
+        """Whether kinds of users are told apart."""
+        return bool(self.p.ndim == 2)
+
+
+def cell_chances(xp: Namespace, model: BehaviorModel, values: Values, cells: CellView) -> Chances:
+    """What a model makes of cells at these values, in any array namespace."""
+    log_p, log_c = model.log_prob(xp, values, cells)
+    shares = model.log_shares(xp, values, cells.schema) if log_p.ndim == 2 else None
+    moved = model.log_odds(xp, values, cells)
+    if moved is None:
+        return Chances(xp.exp(log_p), xp.exp(log_c), None, shares)
+    more, less = xp.log_sigmoid(moved), xp.log_sigmoid(-moved)
+    return Chances(xp.exp(log_p + more), xp.exp(log_c + less), (xp.exp(more), xp.exp(less)), shares)
 
 
 def settled(*arrays: Any) -> Any:
@@ -45,8 +90,18 @@ def to_patterns(group: Any, at_rows: Any) -> Any:
     return jax.ops.segment_sum(at_rows, group.owner, group.multiplicity.shape[0], indices_are_sorted=True)
 
 
-def log_likelihood(group: Group, a: Any, rest: Any, p: Any, c: Any) -> Any:
-    """sum_c n_c log m_kc of each pattern at each node, nats, (pattern, node)."""
+def log_likelihood(group: Group, a: Any, rest: Any, chances: Chances) -> Any:
+    """sum_c n_c log m_kc of each pattern at each node, nats, (pattern, node) or (kind, pattern, node)."""
+    p, c = chances.p, chances.c
+    if chances.by_kind:
+        total = jax.lax.map(lambda kind: _of_products(group, a, rest, *kind), (p, c))
+    else:
+        total = _of_products(group, a, rest, p, c)
+    return total if chances.odds is None else total - _of_products(group, a, rest, *chances.odds)
+
+
+def _of_products(group: Group, a: Any, rest: Any, p: Any, c: Any) -> Any:
+    """sum_c n_c log(a p_c + rest c_c) of each pattern at each node, nats, (pattern, node)."""
     if isinstance(group, Dense):
         return group.count @ jnp.log(jnp.maximum(p[:, None] * a + c[:, None] * rest, _TINY))
     return to_patterns(group, _at_rows(group, a, rest, p, c))
@@ -100,3 +155,10 @@ def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: An
     (at_row,) = settled(weights[group.owner])
     expected = (at_row[:, None, :] * attended / m) * group.count[:, :, None]
     return jnp.zeros(p.shape[0]).at[group.cell].add(expected.sum(2)), expected.sum((0, 1))
+
+
+def cell_counts(group: Group, users: Any, n_cells: int) -> Any:
+    """Comparisons in each cell by so many users of each pattern, (cell,); `users` is (pattern,)."""
+    if isinstance(group, Dense):
+        return users @ group.count
+    return jnp.zeros(n_cells).at[group.cell].add(users[group.owner][:, None] * group.count)

@@ -52,6 +52,8 @@ def choose(statement: Statement, iterations: int = 8000) -> Choice:
     n_users = len(tally.users)
     if isinstance(statement.model.attentiveness.latents(tally.schema), Finite):
         return Choice("marginal", 0.0, 0.0, "marginal form: users' latents are finite and are summed out")
+    if statement.model.kinds(tally.schema).size > 1:
+        return Choice("marginal", 0.0, 0.0, "marginal form: kinds of users are summed out")
     if iterations * n_users > MOST_EXPLICIT:
         reason = f"marginal form: {iterations:,} iterations of {n_users:,} users would fill memory"
         return Choice("marginal", 0.0, 0.0, reason)

@@ -16,7 +16,8 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from ..models.namespace import NUMPY, Namespace
 from ..models.parameters import Parameter, ParameterTable, Values
-from .integration import EXACT, Piece, choose_pieces, log_marginal
+from .bracket import Chances, cell_chances
+from .integration import EXACT, Piece, choose_pieces, log_marginal, with_kinds
 from .tally import Entries, Tally, tally
 
 __all__ = [
@@ -69,10 +70,9 @@ class Statement:
         slots = list(self.tally.names) if self.tally.dense else list(range(self.tally.shown.shape[1]))
         return {**self.table.coords, "user": list(self.tally.users), self.unit_dim: units, "shown": slots}
 
-    def probabilities(self, xp: Namespace, values: Values) -> tuple[Any, Any]:
-        """P and C of every cell, (cell,) each."""
-        log_p, log_c = self.model.log_prob(xp, values, self.tally.cells)
-        return xp.exp(log_p), xp.exp(log_c)
+    def chances(self, xp: Namespace, values: Values) -> Chances:
+        """What the model makes of every cell."""
+        return cell_chances(xp, self.model, values, self.tally.cells)
 
     def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
         """Attentiveness of every user and its complement at latents of the explicit form, (user,) each."""
@@ -81,55 +81,73 @@ class Statement:
         sure = self.model.attends(self.tally.users)
         return (xp.where(sure, 1.0, a), xp.where(sure, 0.0, rest)) if sure.any() else (a, rest)
 
-    def rules(self, xp: Namespace, values: Values) -> list[tuple[Any, Any, Any]]:
-        """log w, a, 1 - a of every piece's nodes."""
-        return [piece.rule.at(xp, self.model, values) for piece in self.pieces]
+    def rules(self, xp: Namespace, values: Values, chances: Chances) -> list[tuple[Any, Any, Any]]:
+        """log w, a, 1 - a of every piece's nodes; with kinds of users, log w of all of them."""
+        at = (piece.rule.at(xp, self.model, values) for piece in self.pieces)
+        return [with_kinds(self.model, self.tally, rule, chances) for rule in at]
 
-    def log_marginal(self, xp: Namespace, p: Any, c: Any, rules: Sequence[Any], value: Any) -> Any:
+    def log_marginal(self, xp: Namespace, chances: Chances, rules: Sequence[Any], value: Any) -> Any:
         """Log marginal likelihood of every unit, nats, (unit,)."""
-        return log_marginal(xp, p, c, rules, self.pieces, self.tally, value)
+        return log_marginal(xp, chances, rules, self.pieces, self.tally, value)
 
-    def log_conditional(self, xp: Namespace, p: Any, c: Any, a: Any, rest: Any, value: Any) -> Any:
+    def log_conditional(self, xp: Namespace, chances: Chances, a: Any, rest: Any, value: Any) -> Any:
         """Log-likelihood of every user given the attentiveness a (user,) and 1 - a, nats, (user,)."""
-        if self.tally.dense:
-            m = xp.maximum(a[:, None] * p[None, :] + rest[:, None] * c[None, :], _TINY)
-            rows = value.reshape((len(self.tally), len(self.tally.cells)))
-            return xp.sum(rows * xp.log(m), axis=1)
-        entries: Entries = self.tally.entries(value)
-        m = a[entries.unit] * p[entries.cell] + rest[entries.unit] * c[entries.cell]
-        return xp.segment_sum(entries.count * xp.log(xp.maximum(m, _TINY)), entries.unit, len(self.tally))
+        entries: Entries | None = None if self.tally.dense else self.tally.entries(value)
+
+        def log_sum(p: Any, c: Any) -> Any:
+            if entries is None:
+                m = a[:, None] * p[None, :] + rest[:, None] * c[None, :]
+            else:
+                m = a[entries.unit] * p[entries.cell] + rest[entries.unit] * c[entries.cell]
+            return xp.log(xp.maximum(m, _TINY))
+
+        log_m = log_sum(chances.p, chances.c)
+        if chances.odds is not None:
+            log_m = log_m - log_sum(*chances.odds)
+        if entries is None:
+            return xp.sum(value.reshape((len(self.tally), len(self.tally.cells))) * log_m, axis=1)
+        return xp.segment_sum(entries.count * log_m, entries.unit, len(self.tally))
 
     def log_density(self, xp: Namespace, values: Values) -> Any:
         """Log-density of the globals with the users' latents integrated out, on the constrained scale, nats.
 
         The log prior without Jacobians plus the log marginal likelihood: what marginal EM climbs under "map".
         """
-        p, c = self.probabilities(xp, values)
-        by_unit = self.log_marginal(xp, p, c, self.rules(xp, values), self.tally.count)
+        chances = self.chances(xp, values)
+        by_unit = self.log_marginal(xp, chances, self.rules(xp, values, chances), self.tally.count)
         return xp.sum(self.tally.multiplicity * by_unit) + self.table.log_prior(xp, values)
 
     def simulate(
-        self, rng: np.random.Generator, p: np.ndarray, c: np.ndarray, a: np.ndarray, rest: np.ndarray
+        self, rng: np.random.Generator, chances: Chances, a: np.ndarray, rest: np.ndarray, kind: np.ndarray
     ) -> np.ndarray:
-        """Votes of every unit on what it was shown, given its attentiveness (unit,): (unit, slot, outcome)."""
+        """Votes of every unit on what it was shown: (unit, slot, outcome).
+
+        Args:
+            rng: of the votes.
+            chances: of every cell.
+            a, rest: attentiveness and its complement, (unit,).
+            kind: of user, (unit,); 0 where none are told apart.
+        """
         n_outcomes = self.tally.count.shape[2]
         shown = np.maximum(self.tally.shown, 0)
-        p, c = p.reshape(-1, n_outcomes)[shown], c.reshape(-1, n_outcomes)[shown]
-        m = a[:, None, None] * p + rest[:, None, None] * c
+        p, c = (np.asarray(part).reshape(-1, len(self.tally.cells) // n_outcomes, n_outcomes)
+                for part in (chances.p, chances.c))  # fmt: skip
+        m = a[:, None, None] * p[kind[:, None], shown] + rest[:, None, None] * c[kind[:, None], shown]
         totals = np.rint(self.tally.count.sum(2)).astype(np.int64)
         return rng.multinomial(totals, m / m.sum(-1, keepdims=True)).astype(float)
 
-    def draw_latent(self, rng: np.random.Generator, rules: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Attentiveness and its complement of every unit, one of its rule's nodes by weight, (unit,) each.
+    def draw_latent(self, rng: np.random.Generator, rules: Sequence[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Attentiveness, its complement and kind of every unit, one of its rule's nodes by weight, (unit,) each.
 
         Votes simulated from nodes follow the marginal likelihood that the rule defines, so no more need be known.
         """
-        a, rest = np.zeros(len(self.tally)), np.zeros(len(self.tally))
+        a, rest, kind = np.zeros(len(self.tally)), np.zeros(len(self.tally)), np.zeros(len(self.tally), dtype=int)
         for piece, (log_w, at, complement) in zip(self.pieces, rules, strict=True):
             weights = np.exp(log_w - np.max(log_w))
             node = rng.choice(len(weights), size=len(piece.units), p=weights / weights.sum())
+            kind[piece.units], node = node // len(at), node % len(at)
             a[piece.units], rest[piece.units] = np.asarray(at)[node], np.asarray(complement)[node]
-        return a, rest
+        return a, rest, kind
 
 
 @dataclass(frozen=True)
@@ -141,9 +159,10 @@ class Settled:
     counts: Counts
 
     @property
-    def finite(self) -> bool:
-        """Whether users' latents are finite, and so summed out in either form."""
-        return isinstance(self.model.attentiveness.latents(self.table.schema), Finite)
+    def summed(self) -> bool:
+        """Whether users' latents are finite, or kinds of users told apart: they are summed out in either form."""
+        schema = self.table.schema
+        return isinstance(self.model.attentiveness.latents(schema), Finite) or self.model.kinds(schema).size > 1
 
     def statement(self, form: Form, points: Sequence[Values] | None = None, tolerance: float = EXACT) -> Statement:
         """The model in a form.
@@ -153,7 +172,7 @@ class Settled:
             points: parameter values at which rules of integration are tried (default: draws from the prior).
             tolerance: of the rules; see `choose_pieces`.
         """
-        if self.finite:
+        if self.summed:
             form = "marginal"
         votes = tally(self.counts, merge=form == "marginal")
         if form == "explicit":

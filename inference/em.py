@@ -22,7 +22,15 @@ from ..models.parameters import ParameterTable, Values
 from .arrays import JNP, largest_size
 from .ascent import Ascent, ascend
 from .marginal import Problem, expectation, log_objective, nodes_at
-from .maximize import BOX, inverse_metric, maximize_outcomes, maximize_population, needs_metric
+from .maximize import (
+    BOX,
+    climb,
+    evidence_for,
+    inverse_metric,
+    maximize_outcomes,
+    maximize_population,
+    needs_metric,
+)
 from .nodes import Nodes
 
 __all__ = ["MarginalEM", "em_step", "starting_points"]
@@ -42,23 +50,27 @@ def em_step(
 
     Returns:
         the objective at `free`, the free parameters that the M-step makes of it, and the expected attended and casual
-        comparisons of each cell, (cell,) each.
+        comparisons, (cell,) each, or (kind, cell).
     """
     table = model.table(problem.cells.schema)
     values = table.unpack(JNP, free)
     expected = expectation(model, values, problem, nodes)
     objective = expected.log_likelihood + (table.log_prior(JNP, values) if prior else 0.0)
-    attended, casual = model.component_weights(JNP, problem.cells, expected.attended, expected.casual)
-    image = maximize_outcomes(model.preference, table, free, problem, attended, prior, metric)
-    image = maximize_outcomes(model.casual, table, image, problem, casual, prior, metric)
+    told = (expected.attended, expected.casual)
+    image = free
+    for evidence in evidence_for(model, problem.cells, *told, expected.kinds):
+        image = maximize_outcomes(evidence, table, image, prior, metric)
     image = maximize_population(model, table, image, problem, nodes, expected, prior)
-    return objective, image, (attended, casual)
+    if model.attention is not None:
+        # Its votes and nodes do not come apart into expected counts: the marginal objective itself is climbed, which
+        # is as monotone (ECME; Liu and Rubin 1994, Biometrika 81).
+        image = climb(model.attention, table, image, lambda z: log_objective(model, prior, z, problem, nodes))
+    return objective, image, told
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
 def _metric(model: BehaviorModel, prior: bool, free: Any, problem: Problem, expected: tuple[Any, Any]) -> Any:
-    components = tuple(zip((model.preference, model.casual), expected, strict=True))
-    return inverse_metric(components, model.table(problem.cells.schema), free, problem, prior)
+    return inverse_metric(evidence_for(model, problem.cells, *expected), model.table(problem.cells.schema), free, prior)
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))
@@ -135,7 +147,9 @@ class MarginalEM:
         far = self._measured is None or np.max(np.abs(free - self._measured), initial=0.0) > _FAR
         if self._expected is None:
             # Before the first E-step: everyone half attentive.
-            self._expected = (self.problem.counted / 2, self.problem.counted / 2)
+            kinds = self.model.kinds(self.problem.cells.schema).size
+            half = self.problem.counted / 2 if kinds == 1 else np.tile(self.problem.counted / 2 / kinds, (kinds, 1))
+            self._expected = (half, half)
         if self._inverse is None or (far and self._age > 2) or self._age > 20:
             self._inverse = _metric(self.model, self.prior, free, self.problem, self._expected)
             self._measured, self._age = np.array(free), 0

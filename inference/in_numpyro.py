@@ -21,6 +21,7 @@ from ..models.behavior import BehaviorModel
 from ..models.parameters import Parameter, Values
 from ..models.priors import Prior
 from .arrays import JNP
+from .bracket import Chances
 from .chains import run_chains
 from .compiled import LATENT, VOTES, Form, Statement, native_statement, no_counterpart
 from .progress import ChainReport
@@ -66,9 +67,9 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
         values = {
             p.name: numpyro.sample(p.name, _prior(p, statement.table.shape(p))) for p in statement.table.parameters
         }
-        p, c = statement.probabilities(JNP, values)
+        chances = statement.chances(JNP, values)
         if statement.form == "marginal":
-            observed: dist.Distribution = MarginalVotes(statement, p, c, statement.rules(JNP, values))
+            observed: dist.Distribution = MarginalVotes(statement, chances, statement.rules(JNP, values, chances))
             with numpyro.plate(statement.unit_dim, len(tally)), numpyro.handlers.scale(scale=tally.multiplicity):
                 numpyro.sample(VOTES, observed, obs=votes)
             return
@@ -76,7 +77,7 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
             logit = numpyro.sample(LATENT, Logits(statement.model.attentiveness, values))
             a, rest = statement.attention(JNP, values, logit)
             numpyro.deterministic("attentiveness", a)
-            numpyro.sample(VOTES, ConditionalVotes(statement, p, c, a, rest), obs=votes)
+            numpyro.sample(VOTES, ConditionalVotes(statement, chances, a, rest), obs=votes)
 
     return earnest_model
 
@@ -146,17 +147,19 @@ class _Votes(dist.Distribution):
 
     support = constraints.independent(constraints.nonnegative, 2)
 
-    def __init__(self, statement: Statement, p: Any, c: Any) -> None:
-        self.statement, self.p, self.c = statement, p, c
+    def __init__(self, statement: Statement, chances: Chances) -> None:
+        self.statement, self.chances = statement, chances
         shape = statement.tally.count.shape
         super().__init__(batch_shape=shape[:1], event_shape=shape[1:], validate_args=False)
 
-    def _counts(self, key: Any, a: Any, rest: Any) -> Any:
+    def _counts(self, key: Any, a: Any, rest: Any, kind: Any) -> Any:
         tally = self.statement.tally
         n_outcomes = tally.count.shape[2]
         shown = tally.shown.clip(0)
-        p, c = self.p.reshape(-1, n_outcomes)[shown], self.c.reshape(-1, n_outcomes)[shown]
+        p, c = (part.reshape(-1, len(tally.cells) // n_outcomes, n_outcomes)[kind[..., None], shown]
+                for part in (self.chances.p, self.chances.c))  # fmt: skip
         m = a[..., None, None] * p + rest[..., None, None] * c
+        m = m / m.sum(-1, keepdims=True)  # of one where all comparisons get the user's own attention
         out: list[Any] = []
         left, below = jnp.asarray(tally.count.sum(2)), jnp.ones(())
         for y in range(n_outcomes - 1):
@@ -170,40 +173,42 @@ class _Votes(dist.Distribution):
 class MarginalVotes(_Votes):
     """Votes of units whose latent is integrated out."""
 
-    def __init__(self, statement: Statement, p: Any, c: Any, rules: Any) -> None:
+    def __init__(self, statement: Statement, chances: Chances, rules: Any) -> None:
         self.rules = rules
-        super().__init__(statement, p, c)
+        super().__init__(statement, chances)
 
     def log_prob(self, value: Any) -> Any:
         """Log marginal likelihood of each unit's votes given what it was shown, nats, (unit,)."""
-        return self.statement.log_marginal(JNP, self.p, self.c, self.rules, value)
+        return self.statement.log_marginal(JNP, self.chances, self.rules, value)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
         """Votes by way of the rule's nodes, sample_shape + (unit, slot, outcome)."""
         n = len(self.statement.tally)
-        a, rest = jnp.zeros((*sample_shape, n)), jnp.zeros((*sample_shape, n))
+        a, rest, kind = (jnp.zeros((*sample_shape, n), dtype=of) for of in (float, float, int))
         for piece, (log_w, at, complement) in zip(self.statement.pieces, self.rules, strict=True):
             key, now = jax.random.split(key)
             node = jax.random.categorical(now, log_w, shape=(*sample_shape, len(piece.units)))
+            kind, node = kind.at[..., piece.units].set(node // len(at)), node % len(at)
             a, rest = a.at[..., piece.units].set(at[node]), rest.at[..., piece.units].set(complement[node])
-        return self._counts(key, a, rest)
+        return self._counts(key, a, rest, kind)
 
 
 class ConditionalVotes(_Votes):
     """Votes of users whose attentiveness is known."""
 
-    def __init__(self, statement: Statement, p: Any, c: Any, a: Any, rest: Any) -> None:
+    def __init__(self, statement: Statement, chances: Chances, a: Any, rest: Any) -> None:
         self.a, self.rest = a, rest
-        super().__init__(statement, p, c)
+        super().__init__(statement, chances)
 
     def log_prob(self, value: Any) -> Any:
         """Log-likelihood of each user's votes, nats, (user,)."""
-        return self.statement.log_conditional(JNP, self.p, self.c, self.a, self.rest, value)
+        return self.statement.log_conditional(JNP, self.chances, self.a, self.rest, value)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
         """Votes, sample_shape + (user, slot, outcome)."""
         shape = (*sample_shape, len(self.statement.tally))
-        return self._counts(key, jnp.broadcast_to(self.a, shape), jnp.broadcast_to(self.rest, shape))
+        a, rest = jnp.broadcast_to(self.a, shape), jnp.broadcast_to(self.rest, shape)
+        return self._counts(key, a, rest, jnp.zeros(shape, dtype=int))
 
 
 class Logits(dist.Distribution):

@@ -21,6 +21,7 @@ from ..models import priors
 from ..models.behavior import BehaviorModel
 from ..models.namespace import pytensor_namespace
 from ..models.parameters import Parameter
+from .bracket import Chances
 from .compiled import LATENT, VOTES, Form, Statement, native_statement, no_counterpart
 from .progress import ChainReport
 
@@ -57,11 +58,11 @@ def pymc_model(statement: Statement) -> Any:
     """The PyMC model of a statement; see `to_pymc`."""
     with pm.Model(coords=statement.coords()) as native:
         values = {p.name: _declare(p, statement.table.shape(p)) for p in statement.table.parameters}
-        p, c = statement.probabilities(PT, values)
+        chances = statement.chances(PT, values)
         if statement.form == "marginal":
-            _marginal_votes(statement, p, c, statement.rules(PT, values))
+            _marginal_votes(statement, chances, statement.rules(PT, values, chances))
         else:
-            _conditional_votes(statement, p, c, *_attention(statement, values))
+            _conditional_votes(statement, chances, *_attention(statement, values))
     return native
 
 
@@ -175,35 +176,66 @@ def _unconstrained(native: Any, starts: Sequence[Mapping[str, np.ndarray]]) -> n
     return np.array([np.concatenate([np.ravel(part) for part in answer]) for answer in answers])
 
 
-def _marginal_votes(statement: Statement, p: Any, c: Any, rules: list[tuple[Any, Any, Any]]) -> None:
+def _marginal_votes(statement: Statement, chances: Chances, rules: list[tuple[Any, Any, Any]]) -> None:
     """Votes of units whose latent is integrated out; batch (unit,), support (shown, outcome)."""
+    flat = _Flat.of(chances)
 
     def logp(value: Any, *parts: Any) -> Any:
-        p, c, *rules = _once(*parts)
-        each = statement.log_marginal(PT, p, c, _threes(rules), _known(value))
+        given, rules = flat.back(parts)
+        each = statement.log_marginal(PT, given, _threes(rules), _known(value))
         return each * statement.tally.multiplicity if statement.tally.merged else each
 
     def random(*parts: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
-        p, c, *rules = _once(*parts)
-        return statement.simulate(rng, p, c, *statement.draw_latent(rng, _threes(rules)))
+        given, rules = flat.back(parts)
+        return statement.simulate(rng, given, *statement.draw_latent(rng, _threes(rules)))
 
-    nodes = ",".join(",".join([f"(k{i})"] * 3) for i in range(len(rules)))
+    # With kinds of users there are more weights than nodes.
+    nodes = ",".join(f"(w{i}),(k{i}),(k{i})" for i in range(len(rules)))
     parts = [part for rule in rules for part in rule]
-    _votes(statement, [p, c, *parts], logp, random, f"(c),(c),{nodes}->(s,o)", "MarginalVotes")
+    _votes(statement, [*flat.arrays, *parts], logp, random, f"{flat.signature},{nodes}->(s,o)", "MarginalVotes")
 
 
-def _conditional_votes(statement: Statement, p: Any, c: Any, a: Any, rest: Any) -> None:
+def _conditional_votes(statement: Statement, chances: Chances, a: Any, rest: Any) -> None:
     """Votes of users given their attentiveness; batch (user,), support (shown, outcome)."""
+    flat = _Flat.of(chances)
 
-    def logp(value: Any, p: Any, c: Any, a: Any, rest: Any) -> Any:
-        p, c = _once(p, c)
-        return statement.log_conditional(PT, p, c, a, rest, _known(value))
+    def logp(value: Any, *parts: Any) -> Any:
+        given, _ = flat.back(parts[:-2])
+        return statement.log_conditional(PT, given, parts[-2], parts[-1], _known(value))
 
-    def random(p: Any, c: Any, a: Any, rest: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
-        p, c = _once(p, c)
-        return statement.simulate(rng, p, c, a, rest)
+    def random(*parts: Any, rng: np.random.Generator, size: Any) -> np.ndarray:
+        given, _ = flat.back(parts[:-2])
+        return statement.simulate(rng, given, parts[-2], parts[-1], np.zeros(len(parts[-1]), dtype=int))
 
-    _votes(statement, [p, c, a, rest], logp, random, "(c),(c),(),()->(s,o)", "ConditionalVotes")
+    signature = f"{flat.signature},(),()->(s,o)"
+    _votes(statement, [*flat.arrays, a, rest], logp, random, signature, "ConditionalVotes")
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """`Chances` as a list of inputs of a distribution, and back."""
+
+    arrays: list[Any]
+    odds: bool
+    by_kind: bool
+
+    @classmethod
+    def of(cls, chances: Chances) -> _Flat:
+        shares = [chances.log_shares] if chances.by_kind else []
+        return cls([chances.p, chances.c, *(chances.odds or ()), *shares], chances.odds is not None, chances.by_kind)
+
+    @property
+    def signature(self) -> str:
+        cells = "(j,c)" if self.by_kind else "(c)"
+        return ",".join([cells, cells, *["(c)"] * 2 * self.odds, *["(r)"] * self.by_kind])
+
+    def back(self, parts: Sequence[Any]) -> tuple[Chances, list[Any]]:
+        """The same from what PyMC hands over, and what came after it."""
+        n = len(self.arrays)
+        p, c, *others = _once(parts[:n], [2 if self.by_kind else 1] * 2 + [1] * (n - 2))
+        odds = (others[0], others[1]) if self.odds else None
+        rest = parts[n:]
+        return Chances(p, c, odds, others[-1] if self.by_kind else None), _once(rest, [1] * len(rest))
 
 
 def _votes(statement: Statement, inputs: list[Any], logp: Any, random: Any, signature: str, name: str) -> None:
@@ -252,9 +284,9 @@ def _attention(statement: Statement, values: dict[str, Any]) -> tuple[Any, Any]:
     return pm.Deterministic("attentiveness", a, dims="user"), rest
 
 
-def _once(*inputs: Any) -> list[Any]:
+def _once(inputs: Sequence[Any], dims: Sequence[int]) -> list[Any]:
     """Inputs that all units share, without the axis of length 1 that PyMC gives them to match the units."""
-    return [x[0] if x.ndim == 2 else x for x in inputs]
+    return [x[0] if x.ndim > n else x for x, n in zip(inputs, dims, strict=True)]
 
 
 def _threes(parts: list[Any]) -> list[tuple[Any, Any, Any]]:

@@ -20,9 +20,12 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from ..models.namespace import NUMPY, Namespace
 from ..models.parameters import Values
+from .bracket import Chances, cell_chances
 from .tally import Entries, Tally
 
-__all__ = ["Gauss", "Grid", "Levels", "Piece", "Rule", "choose_pieces", "log_marginal", "worst_error"]
+__all__ = [
+    "Gauss", "Grid", "Levels", "Piece", "Rule", "choose_pieces", "log_marginal", "with_kinds", "worst_error",
+]  # fmt: skip
 
 _TINY = 1e-300
 EXACT, SAMPLED = 1e-10, 1e-6
@@ -96,15 +99,16 @@ class Piece:
 
 
 def log_marginal(
-    xp: Namespace, p: Any, c: Any, rules: Sequence[tuple[Any, Any, Any]], pieces: Sequence[Piece], tally: Tally,
+    xp: Namespace, chances: Chances, rules: Sequence[tuple[Any, Any, Any]], pieces: Sequence[Piece], tally: Tally,
     value: Any,
 ) -> Any:  # fmt: skip
     """Log marginal likelihood of every unit's votes, nats, (unit,).
 
     Args:
         xp: array namespace.
-        p, c: probabilities of every cell for those who attend and those who do not, (cell,).
-        rules: log w, a, 1 - a of every piece's nodes.
+        chances: of every cell.
+        rules: log w, a, 1 - a of every piece's nodes; where kinds of users are told apart, log w of all nodes of the
+            first kind, then of the second, ... (see `with_kinds`).
         pieces: which units belong to which rule.
         tally: what was shown.
         value: votes, (unit, slot, outcome).
@@ -114,11 +118,11 @@ def log_marginal(
     for piece, (log_w, a, rest) in zip(pieces, rules, strict=True):
         if entries is None:
             rows = value.reshape((len(tally), len(tally.cells)))
-            joint = xp.matmul(rows if len(pieces) == 1 else rows[piece.units], _log_bracket(xp, p, c, a, rest))
+            joint = xp.matmul(rows if len(pieces) == 1 else rows[piece.units], _log_bracket(xp, chances, a, rest))
         else:
             unit, cell, count = _of_units(entries, piece.units, len(tally))
             used, place = np.unique(cell, return_inverse=True)
-            log_m = _log_bracket(xp, p[used], c[used], a, rest)
+            log_m = _log_bracket(xp, chances, a, rest, used)
             joint = xp.segment_sum(count[:, None] * log_m[place], unit, len(piece.units))
         parts.append(xp.logsumexp(joint + log_w[None, :], axis=1))
     if len(parts) == 1:
@@ -127,9 +131,25 @@ def log_marginal(
     return xp.concatenate(parts)[order]
 
 
-def _log_bracket(xp: Namespace, p: Any, c: Any, a: Any, rest: Any) -> Any:
-    """log(a P + (1 - a) C), (cell, node)."""
-    return xp.log(xp.maximum(p[:, None] * a[None, :] + c[:, None] * rest[None, :], _TINY))
+def with_kinds(model: BehaviorModel, tally: Tally, rule: tuple[Any, Any, Any], chances: Chances) -> Any:
+    """A rule with the log-weights of all kinds of users in one row, (kind x node,)."""
+    log_w, a, rest = rule
+    if not chances.by_kind:
+        return rule
+    return model.kinds(tally.schema).joined(log_w, chances.log_shares).reshape((-1,)), a, rest
+
+
+def _log_bracket(xp: Namespace, chances: Chances, a: Any, rest: Any, used: np.ndarray | None = None) -> Any:
+    """log(a P + (1 - a) C) of all cells, or of those used, (cell, node), or (cell, kind x node)."""
+
+    def log_sum(p: Any, c: Any) -> Any:
+        first, second = (part[..., used] if used is not None else part for part in (p, c))
+        return xp.log(xp.maximum(first[..., None] * a + second[..., None] * rest, _TINY))
+
+    log_m = log_sum(chances.p, chances.c)
+    if chances.odds is not None:
+        log_m = log_m - log_sum(*chances.odds)
+    return log_m.transpose((1, 0, 2)).reshape((log_m.shape[1], -1)) if chances.by_kind else log_m
 
 
 def _of_units(entries: Entries, units: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -201,6 +221,7 @@ def _reach(model: BehaviorModel, points: Sequence[Values]) -> tuple[float, float
     low, high = -10.0, 10.0
     for values in points:
         density = np.asarray(model.attentiveness.log_weights(NUMPY, values, scan)) + 0.5 * np.log1p(scan**2)
+        density = np.atleast_2d(density).max(0)  # of both signs, where there are two
         alive = scan[density > np.nanmax(density) - _DROP]
         low, high = min(low, 2 * alive.min()), max(high, 2 * alive.max())
     return float(low), float(high)
@@ -208,10 +229,9 @@ def _reach(model: BehaviorModel, points: Sequence[Values]) -> tuple[float, float
 
 def _try(model: BehaviorModel, tally: Tally, units: np.ndarray, rule: Rule, values: Values) -> np.ndarray:
     """Log-likelihood of some units at one point, NumPy, (unit,)."""
-    log_p, log_c = model.log_prob(NUMPY, values, tally.cells)
-    log_w, a, rest = rule.at(NUMPY, model, values)
-    p, c = np.exp(np.asarray(log_p)), np.exp(np.asarray(log_c))
-    log_m = _log_bracket(NUMPY, p, c, np.asarray(a), np.asarray(rest))
+    chances = cell_chances(NUMPY, model, values, tally.cells)
+    log_w, a, rest = with_kinds(model, tally, rule.at(NUMPY, model, values), chances)
+    log_m = _log_bracket(NUMPY, chances, np.asarray(a), np.asarray(rest))
     shown = np.maximum(tally.shown[units], 0)
     n_outcomes = tally.count.shape[2]
     joint = np.zeros((len(units), len(log_w)))

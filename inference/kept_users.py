@@ -151,8 +151,8 @@ def _log_likelihood(
     @jax.jit
     def piece(points: dict[str, Any]) -> Any:
         def one(point: dict[str, Any]) -> Any:
-            p, c = marginal.probabilities(JNP, point)
-            return marginal.log_marginal(JNP, p, c, marginal.rules(JNP, point), marginal.tally.count)
+            chances = marginal.chances(JNP, point)
+            return marginal.log_marginal(JNP, chances, marginal.rules(JNP, point, chances), marginal.tally.count)
 
         return jax.lax.map(one, points) if points else one({})[None]
 

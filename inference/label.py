@@ -19,8 +19,8 @@ from ..models.behavior import BehaviorModel
 from .arrays import JNP, Sparse, over_chunks
 from .ascent import Ascent
 from .bracket import to_patterns
-from .marginal import Problem, probabilities
-from .maximize import maximize_outcomes
+from .marginal import Problem, chances_of
+from .maximize import evidence_for, maximize_outcomes
 
 __all__ = ["LabelEM", "best_attentiveness"]
 
@@ -82,7 +82,8 @@ def _label_step(
     """One iteration: the objective here, the next globals and the next attentiveness (chunk, pattern)."""
     table = model.table(problem.cells.schema)
     values = table.unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+    chances = chances_of(model, values, problem.cells)
+    p, c = chances.p, chances.c
     n_cells = p.shape[0]
 
     def one(group: Sparse, at: Any) -> tuple[Any, Any, Any]:
@@ -101,9 +102,9 @@ def _label_step(
         own = (*model.preference.parameters(table.schema), *model.casual.parameters(table.schema))
         objective += sum(parameter.prior.log_prob(JNP, values[parameter.name]) for parameter in own)
     casual = jnp.maximum(problem.counted - attended, 0.0)
-    attended, casual = model.component_weights(JNP, problem.cells, attended, casual)
-    image = maximize_outcomes(model.preference, table, free, problem, attended, prior)
-    image = maximize_outcomes(model.casual, table, image, problem, casual, prior)
+    image = free
+    for evidence in evidence_for(model, problem.cells, attended, casual):
+        image = maximize_outcomes(evidence, table, image, prior)
     return objective, image, updated
 
 
@@ -114,7 +115,8 @@ def best_attentiveness(model: BehaviorModel, free: Any, problem: Problem, prior:
     The standard error is NaN where the estimate lies on the boundary.
     """
     values = model.table(problem.cells.schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+    chances = chances_of(model, values, problem.cells)
+    p, c = chances.p, chances.c
 
     def one(group: Sparse) -> tuple[Any, Any]:
         eta = fixed_point(group, p, c, prior, steps=200)

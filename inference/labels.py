@@ -29,7 +29,7 @@ from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
 from .bracket import sparse_bracket
 from .label import fixed_point
-from .marginal import Problem, log_posterior, nodes_at, probabilities
+from .marginal import Problem, chances_of, log_posterior, log_posterior_by_kind, nodes_at
 from .merge import Joined, join, usable_schema
 from .nodes import Nodes
 from .results import Fit
@@ -38,7 +38,7 @@ from .users import workload
 
 __all__ = ["label_entries", "label_table", "responsibilities", "restricted"]
 
-_QUANTITIES = ("attentiveness", "responsibility", "weight")
+_QUANTITIES, _RATES = ("attentiveness", "responsibility", "weight"), ("label_noise", "label_noise_posterior")
 
 
 @float64
@@ -51,12 +51,12 @@ def label_table(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     Returns:
         data frame with user, model_a, model_b, winner, the context columns, comparisons and
         attentiveness: posterior mean m_u;
-        weight: leave-one-out attentiveness m_(u,-n);
-        responsibility: Pr(z_n = 1 | data);
+        weight: leave-one-out attentiveness m_(u,-n); where attention differs by comparison, that of the comparison;
+        responsibility: Pr(z_n = 1 | data), attended to pick the better;
         label_noise: (1 - weight) times the casual probability of the other response given that one is chosen; it does
             not look at the vote under a coin flip; NaN for ties;
         label_noise_posterior: (1 - responsibility) times the probability that an attentive user would have chosen the
-            other response; NaN for ties.
+            other response; NaN for ties. Of users who attend to pick the worse, both count what was attended as wrong.
     """
     counts, by_pair = count_for(fit, log)
     schema = usable_schema(fit.schema, counts, by_pair)
@@ -112,44 +112,90 @@ def restricted(counts: Counts, keep: np.ndarray) -> Counts:
 
 
 def label_entries(fit: Fit, counts: Counts, schema: Schema) -> dict[str, np.ndarray]:
-    """`attentiveness`, `responsibility` and `weight` of every entry of the counts, (entry,) each.
+    """`attentiveness`, `responsibility`, `weight` and flip rates (see `label_table`) of every entry, (entry,) each.
 
     Entries with count 0 are votes that their user's posterior does not contain.
     """
     work = workload(counts, schema, dense=False)
     patterns = counts.patterns()
+    others = _others(fit.model, fit.model.table(schema).unpack(NUMPY, fit.free), CellView.of(counts.cells, schema))
     if fit.method == "label":
         parts = _label_parts(fit.model, fit.free, work.problem, fit.user_prior)
     else:
-        parts = _marginal_parts(fit.model, fit.free, work.problem, nodes_at(fit.model, fit.free, work.problem))
+        extra = len(work.problem.cells) - len(counts.cells)
+        padded = tuple(np.pad(part, ((0, 0), (0, extra))) for part in others)
+        nodes = nodes_at(fit.model, fit.free, work.problem)
+        parts = _marginal_parts(fit.model, fit.free, work.problem, nodes, padded)
     by_pattern = [work.layout.entries(part) for part in parts]
     # Users share patterns: entry e of a user is entry e of their pattern.
     start = np.searchsorted(counts.user, np.arange(len(counts.users)))
     source = (
         patterns.indptr[:-1][patterns.pattern_of_user[counts.user]] + np.arange(len(counts.user)) - start[counts.user]
     )
+    found = [values[source] for values in by_pattern]
+    if fit.method == "label":
+        _, responsibility, weight = found
+        other_p, other_c = (part[0, counts.cell] for part in others)
+        found += [(1 - weight) * other_c, (1 - responsibility) * other_p]
     sure = fit.model.attends(counts.users)[counts.user]
-    return {name: np.where(sure, 1.0, values[source]) for name, values in zip(_QUANTITIES, by_pattern, strict=True)}
+    decided = np.asarray(counts.cells.outcome)[counts.cell] < 2
+    entries = {name: np.where(sure, 1.0, values) for name, values in zip(_QUANTITIES, found, strict=False)}
+    rates = (np.where(decided, np.where(sure, 0.0, values), np.nan) for values in found[len(_QUANTITIES) :])
+    return entries | dict(zip(_RATES, rates, strict=True))
 
 
 @partial(jax.jit, static_argnames=("model",))
-def _marginal_parts(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes) -> tuple[Any, Any, Any]:
-    """The quantities of every entry, (chunk, row, width) each."""
-    values = model.table(problem.cells.schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+def _marginal_parts(
+    model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, others: tuple[Any, Any]
+) -> tuple[Any, ...]:
+    """The quantities of every entry, (chunk, row, width) each; `others` as in `_others`."""
+    schema = problem.cells.schema
+    values = model.table(schema).unpack(JNP, free)
+    chances, kinds = chances_of(model, values, problem.cells), model.kinds(schema)
+    factor = jnp.asarray(kinds.factor, dtype=float)
 
-    def one(group: Sparse, at: Nodes) -> tuple[Any, Any, Any]:
-        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+    def one(group: Sparse, at: Nodes) -> tuple[Any, ...]:
+        if chances.by_kind:
+            weights = jnp.exp(log_posterior_by_kind(model, schema, values, group, at, chances)[1])
+        else:
+            weights = jnp.exp(log_posterior(model, schema, values, group, at, chances)[1])[None]
         log_a, log_rest = model.attentiveness.attention(JNP, values, at.latent)
-        eta = jnp.exp(log_a)
-        attended, m = sparse_bracket(group, eta, jnp.exp(log_rest), p, c)
-        at_row, eta_row = weights[group.owner][:, None, :], jnp.broadcast_to(eta, weights.shape)[group.owner]
-        # A vote that is not in the posterior bears on itself like one that is.
-        outside = jnp.sum(at_row * attended, axis=2) / jnp.sum(at_row * m, axis=2)
-        responsibility = jnp.where(group.count > 0, jnp.sum(at_row * attended / m, axis=2), outside)
-        left_out = jnp.sum(at_row / m * eta_row[:, None, :], axis=2) / jnp.sum(at_row / m, axis=2)
-        mean = jnp.broadcast_to(jnp.sum(weights * eta, axis=1)[group.owner][:, None], left_out.shape)
-        return mean, responsibility, jnp.where(group.count > 0, left_out, mean)
+        eta, rest = jnp.exp(log_a), jnp.exp(log_rest)
+        # eta over the denominator of the odds is a_kc, the attention that the comparison got.
+        if chances.odds is None:
+            share, whole = jnp.broadcast_to(eta, weights.shape[1:])[group.owner][:, None, :], 1.0
+        else:
+            share, whole = sparse_bracket(group, eta, rest, *chances.odds)
+
+        def of_kind(kind: tuple[Any, ...]) -> tuple[Any, ...]:
+            own, p, c, sign, other_p, other_c = kind
+            attended, m = sparse_bracket(group, eta, rest, p, c)
+            able, earnest, against = (1.0 * (sign != 0), 1.0 * (sign > 0), 1.0 * (sign < 0))
+            at_row = own[group.owner][:, None, :]
+            # Sums over nodes: of the posterior, and of what it would be without the entry.
+            with_it, without = jnp.sum(at_row, axis=2), jnp.sum(at_row * whole / m, axis=2)
+            attends, attends_out = jnp.sum(at_row * attended / m, axis=2), jnp.sum(at_row * share / m, axis=2)
+            evenly = jnp.sum(at_row * share / whole, axis=2) + 0.0 * attends
+            likely, likely_attended = jnp.sum(at_row * m / whole, axis=2), jnp.sum(at_row * attended / whole, axis=2)
+            there = group.count > 0
+            # A vote that is not in the posterior bears on itself like one that is.
+            total, one_, two = (
+                jnp.where(there, a, b)
+                for a, b in ((with_it + 0.0 * attends, likely), (attends, likely_attended), (attends_out, evenly))
+            )
+            outside = jnp.where(there, without, with_it + 0.0 * attends)
+            noise = (outside - able * two) * other_c[group.cell] + against * two
+            noise_posterior = (total - able * one_) * other_p[group.cell] + against * one_
+            return total, earnest * one_, noise_posterior, outside, sign * two, noise
+
+        p, c = (part if chances.by_kind else part[None] for part in (chances.p, chances.c))
+        sums = jax.lax.map(of_kind, (weights, p, c, factor, *others))
+        total, attended, noise_posterior, outside, left, noise = (part.sum(0) for part in sums)
+        mean = jnp.sum(factor[:, None] * jnp.sum(weights * eta, axis=2), axis=0)[group.owner][:, None]
+        return (
+            jnp.broadcast_to(mean, left.shape), attended / total, left / outside, noise / outside,
+            noise_posterior / total,
+        )  # fmt: skip
 
     return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
 
@@ -158,7 +204,8 @@ def _marginal_parts(model: BehaviorModel, free: Any, problem: Problem, nodes: No
 def _label_parts(model: BehaviorModel, free: Any, problem: Problem, prior: tuple[float, float]) -> tuple[Any, Any, Any]:
     """The same for label EM: attentiveness is estimated again without the label."""
     values = model.table(problem.cells.schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+    chances = chances_of(model, values, problem.cells)
+    p, c = chances.p, chances.c
 
     def one(group: Sparse) -> tuple[Any, Any, Any]:
         full = fixed_point(group, p, c, prior)
@@ -196,7 +243,6 @@ def _named(
 ) -> pd.DataFrame:
     """Entries as a data frame with names; both orders of the two models where the model does not tell them apart."""
     counts = joined.counts
-    noise, noise_posterior = _flip_rates(fit, counts, schema, entries)
     names, cell = np.array(schema.models, dtype=object), counts.cell[wanted]
     a, b, outcome = counts.cells.model_a[cell], counts.cells.model_b[cell], counts.cells.outcome[cell]
     frame = pd.DataFrame(
@@ -207,9 +253,7 @@ def _named(
             "winner": np.array(OUTCOMES)[outcome],
             **{name: _context_values(schema, name, counts.cells[name][cell]) for name in fit.context},
             "comparisons": joined.second[wanted].astype(np.int64),
-            **{name: entries[name][wanted] for name in _QUANTITIES},
-            "label_noise": noise[wanted],
-            "label_noise_posterior": noise_posterior[wanted],
+            **{name: entries[name][wanted] for name in (*_QUANTITIES, *_RATES)},
         }
     )
     if fit.model.directed:
@@ -227,18 +271,12 @@ def _context_values(schema: Schema, name: str, values: np.ndarray) -> np.ndarray
     return np.array(schema.categories, dtype=object)[values] if name == "category" else values
 
 
-def _flip_rates(
-    fit: Fit, counts: Counts, schema: Schema, entries: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """label_noise and label_noise_posterior of every entry, NaN for ties. See `label_table`."""
-    view = CellView.of(counts.cells, schema)
-    values = fit.model.table(schema).unpack(NUMPY, fit.free)
-    won = [fit.model.log_prob(NUMPY, values, view.with_outcome(y)) for y in (0, 1)]
-    decided = []  # Pr(model_a wins | one of them wins) under preference and casual component
-    for component in (0, 1):
-        log_a, log_b = np.asarray(won[0][component]), np.asarray(won[1][component])
-        decided.append(np.exp(-np.logaddexp(0.0, log_b - log_a)))
-    outcome = np.asarray(counts.cells.outcome)
-    chosen = [np.where(outcome == 0, d, np.where(outcome == 1, 1 - d, np.nan))[counts.cell] for d in decided]
-    noise = (1 - entries["weight"]) * (1 - chosen[1])
-    return noise, (1 - entries["responsibility"]) * (1 - chosen[0])
+def _others(model: BehaviorModel, values: dict[str, Any], view: CellView) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the other response, given that one is chosen, under preference and casual component.
+
+    (kind, cell) each, of tie cells as if model_b had won.
+    """
+    won = [model.plain_log_prob(NUMPY, values, view.with_outcome(y)) for y in (0, 1)]
+    first = (np.exp(-np.logaddexp(0.0, won[1][k] - won[0][k])) for k in (0, 1))  # Pr(model_a wins | decided)
+    preferred, casual = (np.where(np.asarray(view.outcome) == 0, 1 - share, share) for share in first)
+    return preferred, casual

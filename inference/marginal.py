@@ -7,20 +7,24 @@ Everything here is a pure function of arrays, jitted, and sees the model only th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView, Finite
 from .arrays import JNP, Dense, Group, over_chunks
-from .bracket import attended_counts, settled, to_patterns
-from .nodes import SHARED_NODES, Nodes, log_joint, place_nodes
+from .bracket import Chances, attended_counts, cell_chances, cell_counts, settled, to_patterns
+from .nodes import SHARED_NODES, Nodes, log_joint, log_joint_by_kind, place_nodes
 
-__all__ = ["Expectation", "Problem", "expectation", "log_objective", "log_posterior", "nodes_at", "probabilities"]
+__all__ = [
+    "Expectation", "Problem", "branch_weights", "chances_of", "expectation", "log_objective", "log_posterior",
+    "log_posterior_by_kind", "nodes_at",
+]  # fmt: skip
 
 
 @jax.tree_util.register_dataclass
@@ -40,8 +44,9 @@ class Expectation:
 
     Attributes:
         log_likelihood: sum of the users' log marginal likelihoods, nats.
-        attended: expected number of attended comparisons in each cell, (cell,).
-        casual: expected number of the others, (cell,).
+        attended: expected number of attended comparisons in each cell, (cell,) or (kind, cell).
+        casual: expected number of the others, the same shape.
+        kinds: expected users of each kind, (kind,), or None where none are told apart.
         users: number of users.
         population: of finite populations, expected users, attended and casual comparisons at each level, (node,) each;
             else the expected sums of `Attentiveness.statistics`; else the expected users at each node.
@@ -50,24 +55,25 @@ class Expectation:
     log_likelihood: Any
     attended: Any
     casual: Any
+    kinds: Any
     users: Any
     population: Any
 
 
-def probabilities(model: BehaviorModel, values: dict[str, Any], cells: CellView) -> tuple[Any, Any]:
-    """(P, C) of every cell, (cell,) each."""
-    log_p, log_c = model.log_prob(JNP, values, cells)
+def chances_of(model: BehaviorModel, values: dict[str, Any], cells: CellView) -> Chances:
+    """What the model makes of every cell at these values."""
+    chances = cell_chances(JNP, model, values, cells)
     # Without the barrier XLA recomputes each cell's probability for every entry and node that gathers it.
-    p, c = settled(jnp.exp(log_p), jnp.exp(log_c))
-    return p, c
+    p, c, *odds = settled(chances.p, chances.c, *(chances.odds or ()))
+    return replace(chances, p=p, c=c, odds=(odds[0], odds[1]) if odds else None)
 
 
 @partial(jax.jit, static_argnames=("model", "size"))
 def _nodes_at(model: BehaviorModel, free: Any, problem: Problem, size: int) -> Nodes:
     schema = problem.cells.schema
     values = model.table(schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
-    return place_nodes(model, schema, values, problem.group, p, c, size)
+    chances = chances_of(model, values, problem.cells)
+    return place_nodes(model, schema, values, problem.group, chances, size)
 
 
 def nodes_at(model: BehaviorModel, free: Any, problem: Problem) -> Nodes:
@@ -80,20 +86,44 @@ def nodes_at(model: BehaviorModel, free: Any, problem: Problem) -> Nodes:
 
 
 def log_posterior(
-    model: BehaviorModel, values: dict[str, Any], group: Group, nodes: Nodes, p: Any, c: Any
+    model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, nodes: Nodes, chances: Chances
 ) -> tuple[Any, Any]:
     """Of one chunk: log marginal likelihood (pattern,) and log posterior weights of the nodes (pattern, node)."""
-    joint = log_joint(model, values, group, nodes.latent, p, c) + nodes.log_dx
+    joint = log_joint(model, schema, values, group, nodes.latent, chances) + nodes.log_dx
     log_marginal = jax.scipy.special.logsumexp(joint, axis=1)
     return log_marginal, joint - log_marginal[:, None]
 
 
+def log_posterior_by_kind(
+    model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, nodes: Nodes, chances: Chances
+) -> tuple[Any, Any]:
+    """The same with log posterior weights of each kind at each node, (kind, pattern, node)."""
+    joint = log_joint_by_kind(model, schema, values, group, nodes.latent, chances) + nodes.log_dx
+    log_marginal = jax.scipy.special.logsumexp(joint, axis=(0, 2))
+    return log_marginal, joint - log_marginal[:, None]
+
+
+def branch_weights(
+    model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, nodes: Nodes, chances: Chances
+) -> tuple[Any, list[Any]]:
+    """Of one chunk: log marginal likelihood (pattern,), and the posterior weights of the nodes in each branch.
+
+    Attentiveness is a branch's factor (`Kinds.branches`) times eta at the node; weights are (pattern, node), and those
+    of all branches sum to one.
+    """
+    if not chances.by_kind:
+        log_marginal, log_weights = log_posterior(model, schema, values, group, nodes, chances)
+        return log_marginal, [jnp.exp(log_weights)]
+    log_marginal, log_weights = log_posterior_by_kind(model, schema, values, group, nodes, chances)
+    return log_marginal, model.kinds(schema).branch_of(jnp.exp(log_weights))
+
+
 def log_likelihood(model: BehaviorModel, values: dict[str, Any], problem: Problem, nodes: Nodes) -> Any:
     """Sum of the users' log marginal likelihoods, nats (scalar)."""
-    p, c = probabilities(model, values, problem.cells)
+    schema, chances = problem.cells.schema, chances_of(model, values, problem.cells)
 
     def total(group: Group, at: Nodes) -> Any:
-        log_marginal, _ = log_posterior(model, values, group, at, p, c)
+        log_marginal, _ = log_posterior(model, schema, values, group, at, chances)
         return jnp.sum(jnp.where(group.multiplicity > 0, group.multiplicity * log_marginal, 0.0))
 
     return jnp.sum(over_chunks(total, problem.group, nodes))
@@ -110,22 +140,65 @@ def log_objective(model: BehaviorModel, prior: bool, free: Any, problem: Problem
 
 def expectation(model: BehaviorModel, values: dict[str, Any], problem: Problem, nodes: Nodes) -> Expectation:
     """The E-step: expected counts of attended and casual comparisons, and the population's expected statistics."""
-    p, c = probabilities(model, values, problem.cells)
+    schema, chances = problem.cells.schema, chances_of(model, values, problem.cells)
+    of_chunk = _summary_by_kind if chances.by_kind else _summary
 
     def summarise(group: Group, at: Nodes) -> tuple[Any, ...]:
-        log_marginal, log_weights = log_posterior(model, values, group, at, p, c)
-        m = group.multiplicity
-        weights = jnp.where(m[:, None] > 0, m[:, None] * jnp.exp(log_weights), 0.0)
-        log_a, log_rest = model.attentiveness.attention(JNP, values, at.latent)
-        attended, at_node = attended_counts(group, weights, jnp.exp(log_a), jnp.exp(log_rest), p, c)
-        total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
-        return total, attended, jnp.sum(m), _population(model, problem, group, at, weights, at_node)
+        return of_chunk(model, problem, values, group, at, chances)
 
-    total, attended, users, population = over_chunks(summarise, problem.group, nodes)
+    total, attended, counted, kinds, users, population = over_chunks(summarise, problem.group, nodes)
     attended = attended.sum(0)
+    counted = problem.counted if counted is None else counted.sum(0)
     if not _unstructured(model, problem):
         population = jax.tree.map(lambda s: s.sum(0), population)
-    return Expectation(total.sum(), attended, jnp.maximum(problem.counted - attended, 0.0), users.sum(), population)
+    if chances.by_kind:
+        attended = jnp.where(model.kinds(schema).never[:, None], 0.0, attended)
+        kinds = kinds.sum(0)
+    return Expectation(
+        total.sum(), attended, jnp.maximum(counted - attended, 0.0), kinds, users.sum(), population
+    )  # fmt: skip
+
+
+def _summary(
+    model: BehaviorModel, problem: Problem, values: dict[str, Any], group: Group, at: Nodes, chances: Chances
+) -> tuple[Any, ...]:
+    """Of one chunk: log-likelihood, attended (cell,), counted, kinds (None each), users, population."""
+    log_marginal, log_weights = log_posterior(model, problem.cells.schema, values, group, at, chances)
+    m = group.multiplicity
+    weights = jnp.where(m[:, None] > 0, m[:, None] * jnp.exp(log_weights), 0.0)
+    a, rest = _attention(model, values, at)
+    attended, at_node = attended_counts(group, weights, a, rest, chances.p, chances.c)
+    total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
+    population = _population(model, problem, group, at, weights, weights, at_node)
+    return total, attended, None, None, jnp.sum(m), population
+
+
+def _summary_by_kind(
+    model: BehaviorModel, problem: Problem, values: dict[str, Any], group: Group, at: Nodes, chances: Chances
+) -> tuple[Any, ...]:
+    """The same with kinds: attended and counted (kind, cell), expected users of each kind (kind,)."""
+    schema, n_cells = problem.cells.schema, chances.p.shape[1]
+    log_marginal, log_weights = log_posterior_by_kind(model, schema, values, group, at, chances)
+    m = group.multiplicity
+    weights = jnp.where(m[:, None] > 0, m[:, None] * jnp.exp(log_weights), 0.0)
+    a, rest = _attention(model, values, at)
+
+    def of_kind(one: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        own, p, c = one
+        return (*attended_counts(group, own, a, rest, p, c), cell_counts(group, own.sum(1), n_cells))
+
+    attended, at_node, counted = jax.lax.map(of_kind, (weights, chances.p, chances.c))
+    at_node = jnp.where(model.kinds(schema).never[:, None], 0.0, at_node)
+    total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
+    by_sign = model.kinds(schema).of_component(weights, 0) if model.attentiveness.signed else weights.sum(0)
+    able = jnp.where(model.kinds(schema).never[:, None, None], 0.0, weights).sum(0)
+    population = _population(model, problem, group, at, by_sign, able, at_node.sum(0))
+    return total, attended, counted, weights.sum((1, 2)), jnp.sum(m), population
+
+
+def _attention(model: BehaviorModel, values: dict[str, Any], at: Nodes) -> tuple[Any, Any]:
+    log_a, log_rest = model.attentiveness.attention(JNP, values, at.latent)
+    return jnp.exp(log_a), jnp.exp(log_rest)
 
 
 def _finite(model: BehaviorModel, problem: Problem) -> bool:
@@ -137,14 +210,17 @@ def _unstructured(model: BehaviorModel, problem: Problem) -> bool:
 
 
 def _population(
-    model: BehaviorModel, problem: Problem, group: Group, nodes: Nodes, weights: Any, attended: Any
+    model: BehaviorModel, problem: Problem, group: Group, nodes: Nodes, weights: Any, able: Any, attended: Any
 ) -> tuple[Any, ...]:
-    """What the population's M-step needs of one chunk; see `Expectation.population`."""
+    """What the population's M-step needs of one chunk; see `Expectation.population`.
+
+    `able` are the weights without the kinds that never attend, whose votes say nothing of a level.
+    """
     if _finite(model, problem):
-        size = jnp.sum(weights * _sizes(group)[:, None], axis=0)
+        size = jnp.sum(able * _sizes(group)[:, None], axis=0)
         return jnp.sum(weights, axis=0), attended, jnp.maximum(size - attended, 0.0)
     if _unstructured(model, problem):
-        return (jnp.sum(weights, axis=0, keepdims=True) if nodes.latent.shape[0] == 1 else weights,)
+        return (jnp.sum(weights, axis=-2, keepdims=True) if nodes.latent.shape[0] == 1 else weights,)
     statistics = model.attentiveness.statistics(JNP, nodes.latent)
     return tuple(jnp.sum(weights * s) for s in statistics or ())
 

@@ -8,6 +8,7 @@ the Hessian costs more than the E-step; they take one step an iteration with a m
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,13 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..models.behavior import BehaviorModel
-from ..models.component import Component, Finite
+from ..models.component import CellView, Component, Finite
+from ..models.gold import GOLD_USER
+from ..models.kinds import Kinds
 from ..models.parameters import ParameterTable
 from .arrays import JNP
 from .marginal import Expectation, Problem
 from .nodes import Nodes
 
-__all__ = ["BOX", "inverse_metric", "maximize_outcomes", "maximize_population", "newton"]
+__all__ = [
+    "BOX", "Evidence", "climb", "evidence_for", "inverse_metric", "maximize_outcomes", "maximize_population", "newton",
+]  # fmt: skip
 
 _STEPS = 3
 _HALVINGS = 12
@@ -75,61 +80,131 @@ def _damped(function: Callable[[Any], Any], z: Any, inverse: Any) -> tuple[Any, 
     return z + moved * direction, jnp.abs(gradient @ direction) * moved
 
 
-def maximize_outcomes(
-    component: Component,
-    table: ParameterTable,
-    free: Any,
-    problem: Problem,
-    weights: Any,
-    prior: bool,
-    metric: Any = None,
-) -> Any:
-    """M-step of a preference or casual component: maximise sum_c weights_c log_prob_c (+ log prior).
+@dataclass(frozen=True)
+class Evidence:
+    """What the E-step tells a preference or casual component.
+
+    Attributes:
+        component: which learns from it.
+        cells: the cells that it looks at.
+        weights: expected comparisons, (cell,), or (kind, cell) for a component that tells kinds of users apart.
+        users: expected users of each of its kinds, (kind,), or None.
+    """
+
+    component: Any
+    cells: CellView
+    weights: Any
+    users: Any
+
+
+def evidence_for(
+    model: BehaviorModel, cells: CellView, attended: Any, casual: Any, users: Any = None
+) -> tuple[Evidence, Evidence]:
+    """What preference and casual component learn from.
 
     Args:
-        component: the component.
+        model: the declaration.
+        cells: the cells.
+        attended, casual: expected comparisons, (cell,) or (kind, cell).
+        users: expected users of each kind, (kind,), or None: as many of each.
+    """
+    attended, casual = model.component_weights(JNP, cells, attended, casual)
+    kinds = model.kinds(cells.schema)
+    if kinds.size == 1:
+        return Evidence(model.preference, cells, attended, None), Evidence(model.casual, cells, casual, None)
+    users = jnp.ones(kinds.size) if users is None else users
+    attentive, seen = kinds.of_component(attended, 1), cells
+    if model.attentiveness.signed:
+        # A contrary user's votes tell of the preference as if each had gone the other way.
+        halves = [kinds.of_component(_where_sign(kinds, attended, sign), 1) for sign in (0, 1)]
+        turned = cells.turned()
+        if GOLD_USER in cells.context:
+            sure = cells[GOLD_USER] > 0
+            halves = [halves[0] + jnp.where(sure, halves[1], 0.0), jnp.where(sure, 0.0, halves[1])]
+        seen = jax.tree.map(lambda one, other: jnp.concatenate([one, other]), cells, turned)
+        attentive = jnp.concatenate(halves, axis=-1)
+    careless = kinds.of_component(casual, 2)
+    parts = []
+    for component, which, view, weights in (
+        (model.preference, 1, seen, attentive), (model.casual, 2, cells, careless)
+    ):  # fmt: skip
+        told = kinds.shape[which] > 1
+        own = kinds.of_component(users, which) if told else None
+        parts.append(Evidence(component, view, weights if told else weights[0], own))
+    return parts[0], parts[1]
+
+
+def _where_sign(kinds: Kinds, values: Any, sign: int) -> Any:
+    """Of (kind, cell) those of one sign of attentiveness, the others 0."""
+    signs = np.repeat(np.arange(kinds.shape[0]), kinds.size // kinds.shape[0])
+    return jnp.where((signs == sign)[:, None], values, 0.0)
+
+
+def maximize_outcomes(evidence: Evidence, table: ParameterTable, free: Any, prior: bool, metric: Any = None) -> Any:
+    """M-step of a preference or casual component: maximise sum_c weights_c log_prob_c (+ log prior).
+
+    Where it tells kinds of users apart, the sum goes over them, too, and over the users of each.
+
+    Args:
+        evidence: what it learns from.
         table: all unknowns.
         free: all free parameters (size,).
-        problem: the data.
-        weights: expected comparisons of each cell, (cell,).
         prior: whether the log prior counts.
         metric: inverse metric of all free parameters (`inverse_metric`), for components with many.
 
     Returns:
         all free parameters, with the component's own replaced.
     """
-    schema = problem.cells.schema
-    own = component.parameters(schema)
-    if not own:
+    component, schema = evidence.component, table.schema
+    open_ = component.parameters(schema)
+    if evidence.users is not None:
+        closed = component.maximize_kinds(evidence.users, prior)
+        free = _placed(table, free, tuple(p for p in open_ if p.name in closed), closed)
+        open_ = tuple(p for p in open_ if p.name not in closed)
+    if not open_:
         return free
-    closed = component.maximize(schema, problem.cells, weights, prior)
+    closed = component.maximize(schema, evidence.cells, evidence.weights, prior)
     if closed is not None:
-        return _placed(table, free, own, closed)
-
-    function, index = _expected(component, table, own, free, problem, weights, prior)
+        free = _placed(table, free, tuple(p for p in open_ if p.name in closed), closed)
+        open_ = tuple(p for p in open_ if p.name not in closed)
+    if not open_:
+        return free
+    function, index = _expected(evidence, table, open_, free, prior)
     if metric is not None and index.shape[0] > _MANY:
         return free.at[index].set(_damped(function, free[index], metric[jnp.ix_(index, index)])[0])
     return free.at[index].set(newton(function, free[index]))
 
 
-def inverse_metric(
-    components: tuple[tuple[Component, Any], ...], table: ParameterTable, free: Any, problem: Problem, prior: bool
-) -> Any:
+def climb(component: Component, table: ParameterTable, free: Any, objective: Callable[[Any], Any]) -> Any:
+    """One damped Newton step of a component's own parameters on a function of all free parameters (size,)."""
+    slices = [table.slices[p.name] for p in component.parameters(table.schema)]
+    index = np.concatenate([np.arange(s.start, s.stop) for s in slices])
+
+    def function(part: Any) -> Any:
+        return objective(free.at[index].set(part))
+
+    start = free[index]
+    slope = jax.grad(function)
+    hessian = jax.lax.map(lambda direction: jax.jvp(slope, (start,), (direction,))[1], jnp.eye(len(index)))
+    return free.at[index].set(_damped(function, start, _inverse(hessian))[0])
+
+
+def inverse_metric(parts: tuple[Evidence, ...], table: ParameterTable, free: Any, prior: bool) -> Any:
     """Inverse curvature of the M-steps of components with many parameters, (size, size), zero elsewhere.
 
     Args:
-        components: outcome components with the expected comparisons of each cell.
+        parts: what outcome components learn from.
         table: all unknowns.
         free: all free parameters (size,).
-        problem: the data.
         prior: whether the log prior counts.
     """
     metric = jnp.zeros((table.size, table.size))
-    for component, weights in components:
-        own = component.parameters(problem.cells.schema)
-        if not own or component.maximize(problem.cells.schema, problem.cells, weights, prior) is not None:
+    for evidence in parts:
+        component = evidence.component
+        own = component.parameters(table.schema)
+        if not own or component.maximize(table.schema, evidence.cells, evidence.weights, prior) is not None:
             continue
-        function, index = _expected(component, table, own, free, problem, weights, prior)
+        function, index = _expected(evidence, table, own, free, prior)
         if index.shape[0] > _MANY:
             metric = metric.at[jnp.ix_(index, index)].set(_inverse(jax.hessian(function)(free[index])))
     return metric
@@ -145,20 +220,16 @@ def needs_metric(model: BehaviorModel, table: ParameterTable) -> bool:
 
 
 def _expected(
-    component: Component,
-    table: ParameterTable,
-    own: tuple[Any, ...],
-    free: Any,
-    problem: Problem,
-    weights: Any,
-    prior: bool,
+    evidence: Evidence, table: ParameterTable, own: tuple[Any, ...], free: Any, prior: bool
 ) -> tuple[Callable[[Any], Any], Any]:
     """The expected complete-data log-density of a component as a function of its own free parameters; their indices."""
+    weights, users = evidence.weights, evidence.users
 
     def expected(values: dict[str, Any]) -> Any:
-        log_prob = component.log_prob(JNP, values, problem.cells)  # type: ignore[attr-defined]  # an outcome component
+        log_prob = evidence.component.log_prob(JNP, values, evidence.cells)
         # A cell without weight must not turn log 0 into NaN.
-        return jnp.sum(jnp.where(weights > 0, weights * log_prob, 0.0))
+        total = jnp.sum(jnp.where(weights > 0, weights * log_prob, 0.0))
+        return total if users is None else total + jnp.sum(users * evidence.component.log_kinds(JNP, values))
 
     return _own_function(table, own, free, expected, prior)
 

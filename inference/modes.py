@@ -47,7 +47,7 @@ def values_of(model: BehaviorModel, work: Workload, free: np.ndarray) -> dict[st
 def canonical(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
     """The same point with the population's labels in their fixed order."""
     values = values_of(model, work, free)
-    ordered = model.attentiveness.canonical(values)
+    ordered = {name: np.asarray(value) for name, value in model.canonical(values).items()}
     same = all(np.array_equal(ordered[name], values[name]) for name in values)
     return free if same else model.table(work.problem.cells.schema).pack(ordered)
 

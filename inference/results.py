@@ -208,6 +208,23 @@ class Fit:
 
         return probability_above(self, level, log)
 
+    def kinds(self, log: ComparisonLog | None = None) -> pd.DataFrame:
+        """Posterior probability of each kind of user that the model tells apart, given the estimated globals.
+
+        Args:
+            log: whose users, judged by this log's votes alone; by default the fit's own.
+
+        Returns:
+            data frame with user and one column a kind: a taste, a favourite, the sign of attentiveness; of several
+            components' kinds every combination.
+
+        Raises:
+            EarnestError: the model tells no kinds of users apart.
+        """
+        from .scoring import kinds
+
+        return kinds(self, log)
+
     def population_density(self, grid: np.ndarray) -> np.ndarray | None:
         """Density of the fitted population at attentiveness `grid`, the shape of `grid`; None for finite levels."""
         from .scoring import population_density

@@ -141,7 +141,7 @@ def sample(
             backend, statement, settled.counts, plan, fit if init == "modes" else None, draws, tune, seed,
             target_accept, say,
         )  # fmt: skip
-    asked = latent != "auto" and not settled.finite
+    asked = latent != "auto" and not settled.summed
     why = f"{statement.form} form, as asked for" if asked else choice.reason
     tree = assemble(
         run, statement, marginal, settled.counts, log, fit, why, backend=backend, draws=draws, tune=tune, seed=seed,
@@ -217,7 +217,7 @@ def _check(
 def _check_size(settled: Settled, iterations: int) -> None:
     users = len(settled.counts.users)
     size = iterations * users
-    if size > MOST_EXPLICIT and not settled.finite:
+    if size > MOST_EXPLICIT and not settled.summed:
         raise EarnestError(
             f"latent='explicit': {iterations:,} iterations of {users:,} users' attentiveness are {size:,} numbers in "
             f"memory ({size * 24 / 2**30:.0f} GiB); at most {MOST_EXPLICIT:,}. Use latent='marginal' "

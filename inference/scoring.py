@@ -16,9 +16,11 @@ from .arrays import JNP, float64
 from .label import best_attentiveness
 from .merge import usable_schema
 from .results import Fit
-from .users import carried_intervals, probabilities_above, summarise, workload
+from .users import carried_intervals, kind_probabilities, probabilities_above, summarise, workload
 
-__all__ = ["attentiveness_for", "count_for", "population_density", "probability_above", "score", "user_frame"]
+__all__ = [
+    "attentiveness_for", "count_for", "kinds", "population_density", "probability_above", "score", "user_frame",
+]  # fmt: skip
 
 DRAWS = 32
 """Draws of the globals behind users' intervals."""
@@ -108,6 +110,20 @@ def _above(fit: Fit, counts: Counts, by_pair: bool, level: float) -> np.ndarray:
     inside = float(np.clip(level, 1e-12, 1 - 1e-12)) if fit.population_density(np.array([0.5])) is not None else level
     probability = probabilities_above(fit.model, fit.free, work, inside)
     return np.where(fit.model.attends(counts.users), float(level < 1), probability[work.pattern_of_user])
+
+
+@float64
+def kinds(fit: Fit, log: ComparisonLog | None) -> pd.DataFrame:
+    """See `Fit.kinds`."""
+    names = fit.model.kinds(fit.schema).labels
+    if len(names) < 2:
+        raise EarnestError(
+            "kinds: the model tells no kinds of users apart; TasteGroups, Partisan and Signed are components that do"
+        )
+    counts, by_pair = (fit.counts, False) if log is None else count_for(fit, log)
+    work = workload(counts, usable_schema(fit.schema, counts, by_pair))
+    probability = kind_probabilities(fit.model, fit.free, work)[work.pattern_of_user]
+    return pd.DataFrame({"user": as_names(counts.users), **dict(zip(names, probability.T, strict=True))})
 
 
 @float64

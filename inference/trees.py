@@ -13,9 +13,9 @@ from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
-from ..models.component import Attentiveness
 from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
+from ..models.simulate import draw_users
 from .compiled import Statement
 from .integration import worst_error
 from .kept_users import MOST_NUMBERS, users_node, users_of
@@ -153,15 +153,13 @@ def assemble(
 
 def _order_labels(statement: Statement, chains: list[dict[str, np.ndarray]]) -> None:
     """Put the population's labels into their fixed order, draw by draw: a finite mixture does not know them."""
-    component = statement.model.attentiveness
-    if type(component).canonical is Attentiveness.canonical:
-        return
-    own = [p.name for p in component.parameters(statement.table.schema)]
-    for chain in chains:
-        chain.update({name: np.array(chain[name]) for name in own})
-        for i in range(len(chain[own[0]]) if own else 0):
-            for name, value in component.canonical({name: chain[name][i] for name in own}).items():
-                chain[name][i] = value
+    for component in statement.model.components:
+        own = [p.name for p in component.parameters(statement.table.schema)] if component.labelled else []
+        for chain in chains if own else ():
+            chain.update({name: np.array(chain[name]) for name in own})
+            for i in range(len(chain[own[0]])):
+                for name, value in component.canonical({name: chain[name][i] for name in own}).items():
+                    chain[name][i] = value
 
 
 def _height(statement: Statement, chain: Mapping[str, np.ndarray]) -> tuple[float, float]:
@@ -202,9 +200,11 @@ def _replicates(
     for_users = Statement(statement.model, statement.table, votes, "explicit", ())
     out = []
     for point in _some(values, n):
-        eta = np.asarray(statement.model.attentiveness.sample(rng, point, len(votes)), dtype=float)
-        p, c = (np.asarray(part) for part in for_users.probabilities(NUMPY, point))
-        out.append(_small(for_users.simulate(rng, p, c, eta, 1.0 - eta)))
+        # Votes of users who are known to attend have cells in which it does not matter whether they do.
+        nobody = np.zeros(len(votes), dtype=bool)
+        users = draw_users(statement.model, rng, point, votes.schema, nobody)
+        eta = np.abs(users.attentiveness)
+        out.append(_small(for_users.simulate(rng, for_users.chances(NUMPY, point), eta, 1.0 - eta, users.kind)))
     return np.stack(out)[None]
 
 

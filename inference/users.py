@@ -19,10 +19,13 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from .arrays import JNP, Group, Layout, device_cells, lay_out, over_chunks
 from .draws import around
-from .marginal import Problem, log_posterior, nodes_at, probabilities
+from .marginal import Problem, branch_weights, chances_of, log_posterior_by_kind, nodes_at
 from .nodes import Nodes
 
-__all__ = ["Summary", "Workload", "carried_intervals", "probabilities_above", "refinement", "summarise", "workload"]
+__all__ = [
+    "Summary", "Workload", "carried_intervals", "kind_probabilities", "mean_and_sd", "probabilities_above",
+    "refinement", "summarise", "workload",
+]  # fmt: skip
 
 _STRATA = tuple((j + 0.5) / 16 for j in range(16))
 
@@ -93,22 +96,46 @@ def probabilities_above(model: BehaviorModel, free: np.ndarray, work: Workload, 
     return work.layout.patterns(_above(model, free, work.problem, nodes, level))
 
 
+def kind_probabilities(model: BehaviorModel, free: np.ndarray, work: Workload) -> np.ndarray:
+    """Posterior probability of each kind of user, given the globals, (pattern, kind)."""
+    nodes = nodes_at(model, free, work.problem)
+    return work.layout.patterns(_kinds(model, free, work.problem, nodes))
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _kinds(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes) -> Any:
+    """(chunk, pattern, kind)."""
+    schema = problem.cells.schema
+    values = model.table(schema).unpack(JNP, free)
+    chances = chances_of(model, values, problem.cells)
+
+    def one(group: Group, at: Nodes) -> Any:
+        weights = jnp.exp(log_posterior_by_kind(model, schema, values, group, at, chances)[1])
+        return weights.sum(2).T
+
+    return over_chunks(one, problem.group, nodes)
+
+
 @partial(jax.jit, static_argnames=("model",))
 def _above(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, level: Any) -> Any:
     """Pr(eta > level) of every pattern, (chunk, pattern)."""
     schema = problem.cells.schema
     values = model.table(schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+    chances = chances_of(model, values, problem.cells)
     finite = isinstance(model.attentiveness.latents(schema), Finite)
+    positive = model.kinds(schema).branches.index(1)
 
     def one(group: Group, at: Nodes) -> Any:
-        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        # Level is 0 or more: only the branch in which attentiveness is positive reaches it.
+        weights = branch_weights(model, schema, values, group, at, chances)[1][positive]
         if finite:
             eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
             return jnp.sum(jnp.where(eta > level, weights, 0.0), axis=1)
-        scores, where = _distribution(weights, jnp.broadcast_to(at.latent, weights.shape))
+        mass = jnp.sum(weights, axis=1)
+        share = weights / jnp.maximum(mass, 1e-300)[:, None]
+        scores, where = _distribution(share, jnp.broadcast_to(at.latent, weights.shape))
         logit = jnp.log(level) - jnp.log1p(-level)
-        return jax.scipy.special.ndtr(-jax.vmap(lambda x, known: jnp.interp(logit, x, known))(where, scores))
+        return mass * jax.scipy.special.ndtr(-jax.vmap(lambda x, known: jnp.interp(logit, x, known))(where, scores))
 
     return over_chunks(one, problem.group, nodes)
 
@@ -160,30 +187,68 @@ def _summaries(
     """Mean and sd (chunk, pattern) and quantiles (chunk, pattern, quantile)."""
     schema = problem.cells.schema
     values = model.table(schema).unpack(JNP, free)
-    p, c = probabilities(model, values, problem.cells)
+    chances = chances_of(model, values, problem.cells)
     finite = isinstance(model.attentiveness.latents(schema), Finite)
+    branches = model.kinds(schema).branches
 
     def one(group: Group, at: Nodes) -> tuple[Any, Any, Any]:
-        weights = jnp.exp(log_posterior(model, values, group, at, p, c)[1])
+        parts = branch_weights(model, schema, values, group, at, chances)[1]
         eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
-        mean = jnp.sum(weights * eta, axis=1)
-        sd = jnp.sqrt(jnp.maximum(jnp.sum(weights * (eta - mean[:, None]) ** 2, axis=1), 0.0))
-        eta, logit = jnp.broadcast_to(eta, weights.shape), jnp.broadcast_to(at.latent, weights.shape)
-        return mean, sd, _step_quantiles(weights, eta, levels) if finite else _quantiles(weights, logit, levels)
+        mean, sd = mean_and_sd(branches, parts, eta)
+        if finite:
+            every = jnp.concatenate([jnp.broadcast_to(branch * eta, parts[0].shape) for branch in branches], axis=1)
+            return mean, sd, _step_quantiles(jnp.concatenate(parts, axis=1), every, levels)
+        return mean, sd, _branched_quantiles(branches, parts, jnp.broadcast_to(at.latent, parts[0].shape), levels)
 
     return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
 
 
-def _quantiles(weights: Any, logit: Any, levels: tuple[float, ...]) -> Any:
-    """Quantiles of a density known on trapezoidal nodes, (pattern, quantile).
+def mean_and_sd(branches: tuple[int, ...], parts: list[Any], eta: Any) -> tuple[Any, Any]:
+    """Posterior mean and sd of attentiveness, (pattern,) each.
+
+    Args:
+        branches: factors of attentiveness.
+        parts: of each branch the posterior weights of the nodes, (pattern, node).
+        eta: at the nodes, (pattern, node) or (1, node).
+    """
+    mean, variance = jnp.zeros(len(parts[0])), jnp.zeros(len(parts[0]))
+    for branch, weights in zip(branches, parts, strict=True):
+        mean = mean + jnp.sum(weights * (branch * eta), axis=1)
+    for branch, weights in zip(branches, parts, strict=True):
+        variance = variance + jnp.sum(weights * (branch * eta - mean[:, None]) ** 2, axis=1)
+    return mean, jnp.sqrt(jnp.maximum(variance, 0.0))
+
+
+def _branched_quantiles(branches: tuple[int, ...], parts: list[Any], logit: Any, levels: tuple[float, ...]) -> Any:
+    """Quantiles of a factor times eta: below 0, at 0, and above it, (pattern, quantile)."""
+    if branches == (1,):
+        return _quantiles(parts[0], logit, jnp.asarray(levels))
+    mass = [jnp.sum(weights, axis=1, keepdims=True) for weights in parts]
+    below, out = jnp.zeros_like(mass[0]), jnp.zeros((logit.shape[0], len(levels)))
+    for branch, weights, own in zip(branches, parts, mass, strict=True):
+        # Where in the branch a level lies, counted from its own lower end.
+        inside = jnp.clip((jnp.asarray(levels) - below) / jnp.maximum(own, 1e-300), 0.0, 1.0)
+        there = (jnp.asarray(levels) >= below) & (own > 0)
+        if branch == 0:
+            value = jnp.zeros_like(inside)
+        else:
+            at = inside if branch > 0 else 1.0 - inside
+            value = branch * _quantiles(weights / jnp.maximum(own, 1e-300), logit, jnp.clip(at, 1e-14, 1 - 1e-14))
+        out = jnp.where(there, value, out)
+        below = below + own
+    return out
+
+
+def _quantiles(weights: Any, logit: Any, levels: Any) -> Any:
+    """Quantiles of a density known on trapezoidal nodes, (pattern, quantile); levels (quantile,) or one row a pattern.
 
     The distribution function is the integral of the sinc interpolant, as accurate as the rule itself, taken at the
     nodes and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is
     nearly straight.
     """
     scores, at = _distribution(weights, logit)
-    wanted = jnp.asarray(norm.ppf(np.asarray(levels)))
-    return jax.nn.sigmoid(jax.vmap(lambda known, x: jnp.interp(wanted, known, x))(scores, at))
+    wanted = jnp.broadcast_to(jax.scipy.special.ndtri(levels), (weights.shape[0], levels.shape[-1]))
+    return jax.nn.sigmoid(jax.vmap(jnp.interp)(wanted, scores, at))
 
 
 def _distribution(weights: Any, logit: Any) -> tuple[Any, Any]:

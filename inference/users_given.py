@@ -21,9 +21,9 @@ from ..comparisons.cells import Counts
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from .arrays import JNP, Dense, over_chunks
-from .marginal import Problem, log_posterior, probabilities
+from .marginal import Problem, branch_weights, chances_of
 from .nodes import SHARED_NODES, place_nodes
-from .users import Workload, refinement, workload
+from .users import Workload, mean_and_sd, refinement, workload
 
 __all__ = ["Drawn", "users_given"]
 
@@ -119,8 +119,8 @@ def _nodes_needed(model: BehaviorModel, work: Workload, values: Mapping[str, np.
 @partial(jax.jit, static_argnames=("model", "size"))
 def _coarseness(model: BehaviorModel, values: dict[str, Any], problem: Problem, size: int) -> Any:
     def at(one: dict[str, Any]) -> Any:
-        p, c = probabilities(model, one, problem.cells)
-        return jnp.max(place_nodes(model, problem.cells.schema, one, problem.group, p, c, size).coarseness)
+        chances = chances_of(model, one, problem.cells)
+        return jnp.max(place_nodes(model, problem.cells.schema, one, problem.group, chances, size).coarseness)
 
     return jnp.max(jax.lax.map(at, values)) if values else at({})
 
@@ -132,31 +132,46 @@ def _users_at(
     """(draw, user) each: drawn attentiveness, mean, sd, log marginal likelihood."""
     schema = problem.cells.schema
     finite = isinstance(model.attentiveness.latents(schema), Finite)
+    branches = model.kinds(schema).branches
 
     def at(one: tuple[dict[str, Any], Any]) -> tuple[Any, Any, Any, Any]:
         given, u = one
-        p, c = probabilities(model, given, problem.cells)
-        nodes = place_nodes(model, schema, given, problem.group, p, c, size)
+        chances = chances_of(model, given, problem.cells)
+        nodes = place_nodes(model, schema, given, problem.group, chances, size)
 
         def patterns(group: Any, here: Any) -> tuple[Any, ...]:
-            log_lik, log_weights = log_posterior(model, given, group, here, p, c)
-            weights = jnp.exp(log_weights)
-            eta = jnp.broadcast_to(jnp.exp(model.attentiveness.attention(JNP, given, here.latent)[0]), weights.shape)
-            mean = jnp.sum(weights * eta, axis=1)
-            sd = jnp.sqrt(jnp.maximum(jnp.sum(weights * (eta - mean[:, None]) ** 2, axis=1), 0.0))
-            latent = eta if finite else jnp.broadcast_to(here.latent, weights.shape)
-            return log_lik, mean, sd, weights, latent
+            log_lik, parts = branch_weights(model, schema, given, group, here, chances)
+            shape = parts[0].shape
+            eta = jnp.broadcast_to(jnp.exp(model.attentiveness.attention(JNP, given, here.latent)[0]), shape)
+            mean, sd = mean_and_sd(branches, parts, eta)
+            return log_lik, mean, sd, jnp.stack(parts, axis=1), eta if finite else jnp.broadcast_to(here.latent, shape)
 
         parts = over_chunks(patterns, problem.group, nodes)
         log_lik, mean, sd, weights, latent = (a.reshape(a.shape[0] * a.shape[1], *a.shape[2:]) for a in parts)
         draw = _level_at if finite else _quantile_at
-        drawn = jax.lax.map(lambda user: draw(weights[user[0]], latent[user[0]], user[1]), (slot, u),
-                            batch_size=min(_BLOCK, max(slot.shape[0], 1)))  # fmt: skip
+
+        def drawn_at(user: tuple[Any, Any]) -> Any:
+            return _branched_draw(branches, draw, weights[user[0]], latent[user[0]], user[1])
+
+        drawn = jax.lax.map(drawn_at, (slot, u), batch_size=min(_BLOCK, max(slot.shape[0], 1)))
         return drawn, mean[slot], sd[slot], log_lik[slot]
 
     if not values:
         return jax.lax.map(lambda u: at(({}, u)), uniforms)  # type: ignore[no-any-return]  # shapes of `at`, stacked
     return jax.lax.map(at, (values, uniforms))  # type: ignore[no-any-return]  # shapes of `at`, stacked
+
+
+def _branched_draw(branches: tuple[int, ...], draw: Callable[..., Any], weights: Any, latent: Any, u: Any) -> Any:
+    """Attentiveness where its distribution function passes u: a factor times eta; weights are (branch, node)."""
+    if branches == (1,):
+        return draw(weights[0], latent, u)
+    mass = jnp.sum(weights, axis=1)
+    reached = jnp.cumsum(mass)
+    which = jnp.minimum(jnp.sum(u * reached[-1] > reached), len(branches) - 1)
+    factor, own = jnp.asarray(branches)[which], jnp.maximum(mass[which], 1e-300)
+    inside = jnp.clip((u * reached[-1] - reached[which] + own) / own, 0.0, 1.0)
+    at = jnp.clip(jnp.where(factor < 0, 1.0 - inside, inside), 1e-12, 1 - 1e-12)
+    return factor * draw(weights[which] / own, latent, at)
 
 
 def _level_at(weights: Any, eta: Any, u: Any) -> Any:

@@ -14,10 +14,12 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.schema import Schema
 from . import declaration
+from .attention import Attention
 from .attentiveness import Beta
 from .casual import PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Preference
-from .gold import GOLD, Gold
+from .gold import GOLD, GOLD_USER, Gold
+from .kinds import Kinds
 from .namespace import Namespace
 from .parameters import ParameterTable, Values
 from .preference import BradleyTerry
@@ -38,6 +40,7 @@ class BehaviorModel:
         attentiveness: the population of eta_u (default `Beta()`).
         preference: P, what a user who attends chooses (default `BradleyTerry()`, without ties).
         casual: C, what a user who does not attend chooses (default `PositionBias()`).
+        attention: how a user's attention varies from comparison to comparison (default: it does not).
         gold: users who are known to attend, and comparisons whose right answer is known (default: none).
 
     Raises:
@@ -53,6 +56,7 @@ class BehaviorModel:
     preference: Preference = field(default_factory=BradleyTerry)
     casual: Casual = field(default_factory=PositionBias)
     gold: Gold | None = None
+    attention: Attention | None = None
 
     def __post_init__(self) -> None:
         for role, kind in _ROLES.items():
@@ -62,11 +66,19 @@ class BehaviorModel:
                 raise EarnestError(f"BehaviorModel({role}=...): expected a {kind.__name__} component, got {shown}")
         if self.gold is not None and not isinstance(self.gold, Gold):
             raise EarnestError(f"BehaviorModel(gold={self.gold!r}): expected earnest.Gold(...) or None")
+        if self.attention is not None and not isinstance(self.attention, Attention):
+            raise EarnestError(f"BehaviorModel(attention={self.attention!r}): expected an Attention component or None")
 
     @property
-    def components(self) -> tuple[Attentiveness, Preference, Casual]:
-        """The three components, in the order of the declaration."""
-        return self.attentiveness, self.preference, self.casual
+    def components(self) -> tuple[Component, ...]:
+        """The components, in the order of the declaration."""
+        own = (self.attentiveness, self.preference, self.casual)
+        return own if self.attention is None else (*own, self.attention)
+
+    @property
+    def roles(self) -> dict[str, Component]:
+        """The components by the setting that they are given in."""
+        return dict(zip((*_ROLES, "attention"), self.components, strict=False))
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -105,21 +117,79 @@ class BehaviorModel:
         totals = np.bincount(counts.cell, weights=counts.count, minlength=len(counts.cells))
         if GOLD in view.context:
             totals = np.where(view[GOLD] > 0, 0.0, totals)  # their answers were known: they tell nothing of the models
-        settled = {role: getattr(self, role).prepare(view.schema, view, totals) for role in _ROLES}
+        settled: dict[str, Any] = {role: part.prepare(view.schema, view, totals) for role, part in self.roles.items()}
         return replace(self, **settled)  # `prepare` keeps the kind; __post_init__ checks it
 
     def measure(self, cells: CellView, counts: np.ndarray) -> BehaviorModel:
         """A copy whose components know the scales of the columns that they look at; counts are (cell,)."""
-        return replace(self, **{role: getattr(self, role).measure(cells, counts) for role in _ROLES})
+        measured: dict[str, Any] = {role: part.measure(cells, counts) for role, part in self.roles.items()}
+        return replace(self, **measured)
+
+    def kinds(self, schema: Schema) -> Kinds:
+        """The kinds of users that the components tell apart."""
+        signs = ("sincere", "contrary") if self.attentiveness.signed else ()
+        return Kinds.of(signs, self.preference.kinds(schema), self.casual.kinds(schema), self.casual.attends(schema))
 
     def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> tuple[Any, Any]:
-        """(log P, log C) of every cell, nats, (cell,) each."""
-        log_p, log_c = self.preference.log_prob(xp, values, cells), self.casual.log_prob(xp, values, cells)
-        return (log_p, log_c) if self.gold is None else self.gold.log_prob(xp, cells, log_p, log_c)
+        """(log P, log C) of every cell, nats, (cell,) each, or (kind, cell) where kinds are told apart.
+
+        Of a kind that never attends P is C, so that the mixture is C whatever the attentiveness.
+        """
+        kinds = self.kinds(cells.schema)
+        log_p, log_c = self._attentive(xp, values, cells), self.casual.log_prob(xp, values, cells)
+        if kinds.size > 1:
+            attentive = [log_p]
+            if self.attentiveness.signed:
+                turned = self._attentive(xp, values, cells.turned())
+                sure = GOLD_USER in cells.context
+                attentive.append(xp.where(cells[GOLD_USER] > 0, log_p, turned) if sure else turned)
+            log_p, log_c = kinds.spread(xp, attentive, log_c)
+            if kinds.never.any():
+                never = kinds.never[:, None]
+                never = never & (cells[GOLD_USER] == 0) if GOLD_USER in cells.context else never
+                log_p = xp.where(never, log_c, log_p)
+        return log_p, log_c if self.gold is None else self.gold.attended(xp, cells, log_p, log_c)
+
+    def plain_log_prob(self, xp: Namespace, values: Values, cells: CellView) -> tuple[Any, Any]:
+        """(log P, log C) of every kind as it would be, did it attend and attend in earnest, (kind, cell) each."""
+        kinds = self.kinds(cells.schema)
+        attentive = [self._attentive(xp, values, cells)] * kinds.shape[0]
+        return kinds.spread(xp, attentive, self.casual.log_prob(xp, values, cells))
+
+    def _attentive(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        log_p = self.preference.log_prob(xp, values, cells)
+        return log_p if self.gold is None else self.gold.answered(xp, cells, log_p)
+
+    def log_shares(self, xp: Namespace, values: Values, schema: Schema) -> Any:
+        """Log share of each kind as far as preference and casual component say; see `Kinds.log_shares`."""
+        of = [part.log_kinds(xp, values) if part.kinds(schema) else None for part in (self.preference, self.casual)]
+        return self.kinds(schema).log_shares(xp, *of)
+
+    def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """By how much each comparison moves the log-odds of attending, (cell,), or None where none does.
+
+        A gold user attends to every comparison, and so is not moved.
+        """
+        if self.attention is None:
+            return None
+        moved = self.attention.log_odds(xp, values, cells)
+        return xp.where(cells[GOLD_USER] > 0, 0.0, moved) if GOLD_USER in cells.context else moved
 
     def component_weights(self, xp: Namespace, cells: CellView, attended: Any, casual: Any) -> tuple[Any, Any]:
         """Of expected attended and casual comparisons those from which P and C are learned, (cell,) each."""
         return (attended, casual) if self.gold is None else self.gold.weights(xp, cells, attended, casual)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any component has labels that may be exchanged."""
+        return any(component.labelled for component in self.components)
+
+    def canonical(self, values: Values) -> dict[str, np.ndarray]:
+        """The same values with all labels in their fixed order; see `Component.canonical`."""
+        out = dict(values)
+        for component in self.components:
+            out = component.canonical(out)
+        return out
 
     def simulate(
         self,
@@ -138,7 +208,7 @@ class BehaviorModel:
 
     def to_toml(self) -> str:
         """The declaration as TOML text."""
-        tables = {role: declaration.component_to_table(getattr(self, role)) for role in _ROLES}
+        tables = {role: declaration.component_to_table(part) for role, part in self.roles.items()}
         if self.gold is not None:
             tables["gold"] = declaration.settings_to_table(self.gold)
         return declaration.dump({"format": declaration.FORMAT, **tables})
@@ -151,12 +221,14 @@ class BehaviorModel:
             EarnestError: not TOML, unknown component or setting; the message names the table and the key.
         """
         tables = declaration.parse(text)
-        known = [*_ROLES, "gold"]
+        known = [*_ROLES, "attention", "gold"]
         unknown = sorted(set(tables) - set(known) - {"format"})
         if unknown:
             raise EarnestError(f"unknown table [{unknown[0]}]; a declaration has {', '.join(f'[{r}]' for r in known)}")
         given: dict[str, Any] = {
-            role: declaration.component_from_table(tables[role], role) for role in _ROLES if role in tables
+            role: declaration.component_from_table(tables[role], role)
+            for role in (*_ROLES, "attention")
+            if role in tables
         }
         if "gold" in tables:
             given["gold"] = declaration.settings_from_table(Gold, tables["gold"], "gold")

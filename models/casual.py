@@ -76,13 +76,11 @@ class PositionBias(Casual):
     def maximize(self, schema: Schema, cells: CellView, weights: Any, prior: bool) -> dict[str, Any] | None:
         if not isinstance(self.prior, Dirichlet):
             return None
-        added = self.prior.concentration - 1.0 if prior else 0.0
-        if added < 0:
-            return None
         one_hot = np.arange(schema.n_outcomes)[:, None] == cells.outcome[None, :]
         if self.by_category:
             kinds = np.arange(len(schema.categories))[:, None] == cells["category"][None, :]
-            tally = (kinds[:, None, :] * (one_hot * weights)[None, :, :]).sum(-1) + added + 1e-300
+            tally = (kinds[:, None, :] * (one_hot * weights)[None, :, :]).sum(-1)
         else:
-            tally = (one_hot * weights).sum(-1) + added + 1e-300
-        return {"casual_outcome": tally / tally.sum(-1, keepdims=True)}
+            tally = (one_hot * weights).sum(-1)
+        shares = self.prior.estimate(tally, prior)
+        return None if shares is None else {"casual_outcome": shares}

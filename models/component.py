@@ -71,6 +71,12 @@ class CellView:
         filled = np.full(np.shape(self.model_a), outcome)
         return replace(self, outcome=filled, won_a=filled == 0, tie=filled == 2)
 
+    def turned(self) -> CellView:
+        """The same cells with the other side chosen; ties stay."""
+        won_b = ~(self.won_a | self.tie)
+        outcome = self.outcome + (1 - 2 * self.outcome) * (1 - 1 * self.tie)
+        return replace(self, outcome=outcome, won_a=won_b)
+
     def __len__(self) -> int:
         return int(np.shape(self.model_a)[0])
 
@@ -173,10 +179,34 @@ class Component:
         """
         return None
 
+    def canonical(self, values: Values) -> dict[str, np.ndarray]:
+        """The same component with its labels in a fixed order (finite mixtures are invariant to relabelling)."""
+        return dict(values)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the component has labels whose order `canonical` fixes."""
+        return type(self).canonical is not Component.canonical
+
 
 class _OutcomeComponent(Component):
+    def kinds(self, schema: Schema) -> tuple[str, ...]:
+        """Names of the kinds of users that the component tells apart (default: none)."""
+        return ()
+
+    def log_kinds(self, xp: Namespace, values: Values) -> Any:
+        """Log share of each kind in the population, (kind,)."""
+        raise NotImplementedError
+
+    def maximize_kinds(self, users: Any, prior: bool) -> dict[str, Any]:
+        """Closed form of the parameters that only `log_kinds` looks at, from the expected users of each kind (kind,).
+
+        Must be written in operations that JAX can trace. Default: none; they are found by Newton's method.
+        """
+        return {}
+
     def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> Any:
-        """Log-probability of each cell's outcome, nats, (cell,)."""
+        """Log-probability of each cell's outcome, nats, (cell,), or (kind, cell) where kinds are told apart."""
         raise NotImplementedError
 
     def sample(self, rng: np.random.Generator, values: Values, cells: CellView) -> np.ndarray:
@@ -185,8 +215,16 @@ class _OutcomeComponent(Component):
         Default: by inversion from `log_prob`. The built-ins draw from their generative story instead, so that density
         and simulator check each other.
         """
+        return self.sample_by_kind(rng, values, cells, None)
+
+    def sample_by_kind(
+        self, rng: np.random.Generator, values: Values, cells: CellView, kind: np.ndarray | None
+    ) -> np.ndarray:
+        """The same of a component that tells kinds of users apart, given the kind of each row's user, (cell,)."""
         n_outcomes = cells.schema.n_outcomes
         table = np.stack([self.log_prob(NUMPY, values, cells.with_outcome(y)) for y in range(n_outcomes)])
+        if kind is not None:
+            table = table[:, kind, np.arange(len(kind))]
         probabilities = np.exp(table)
         total = probabilities.sum(0)
         if not np.allclose(total, 1.0, atol=1e-8):
@@ -211,6 +249,10 @@ class Preference(_OutcomeComponent):
 class Casual(_OutcomeComponent):
     """C_n(y): what a user who does not attend chooses."""
 
+    def attends(self, schema: Schema) -> tuple[bool, ...]:
+        """Which of its kinds of users ever attend (default: all)."""
+        return tuple(True for _ in self.kinds(schema))
+
 
 @dataclass(frozen=True)
 class Continuous:
@@ -229,6 +271,9 @@ class Attentiveness(Component):
 
     directed: ClassVar[bool] = False
     gauss_exact: ClassVar[bool] = True
+    signed: ClassVar[bool] = False
+    """Whether eta_u is in [-1, 1]: of a negative one the absolute value is how often the user attends, to pick the
+    worse response. `log_weights` and `statistics` then have a leading axis: positive, negative."""
 
     def latents(self, schema: Schema) -> Continuous | Finite:
         """What kind of latent a user has."""
@@ -272,7 +317,3 @@ class Attentiveness(Component):
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
         """Draw the attentiveness of `size` users, (user,)."""
         raise NotImplementedError
-
-    def canonical(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The same population with its labels in a fixed order (finite mixtures are invariant to relabelling)."""
-        return dict(values)

@@ -19,7 +19,7 @@ from .namespace import Namespace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Scaled", "column_names", "linear"]
+__all__ = ["Scaled", "column_names", "finite_numbers", "linear"]
 
 _RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user"))
 
@@ -69,15 +69,8 @@ class Scaled(Component):
 
     def check_scales(self) -> None:
         """Raise an `EarnestError` unless `scales` is None or one positive number a column."""
-        scales: Any = getattr(self, "scales", None)
-        if scales is None:
-            return
-        right = isinstance(scales, list | tuple) and len(scales) == len(self.columns)
-        if not right or not all(_positive(scale) for scale in scales):
-            raise EarnestError(
-                f"{type(self).__name__}(scales={scales!r}): expected one positive number for each of {self.columns}"
-            )
-        object.__setattr__(self, "scales", tuple(float(scale) for scale in scales))
+        if getattr(self, "scales", None) is not None:
+            object.__setattr__(self, "scales", finite_numbers(self, "scales", self.columns, positive=True))
 
 
 def _root_mean_square(column: np.ndarray, share: np.ndarray) -> float:
@@ -89,8 +82,24 @@ def _root_mean_square(column: np.ndarray, share: np.ndarray) -> float:
     return largest * float(np.sqrt(share @ (column / largest) ** 2)) if largest > 0 else 1.0
 
 
-def _positive(scale: Any) -> bool:
-    return isinstance(scale, int | float) and not isinstance(scale, bool) and bool(np.isfinite(scale)) and scale > 0
+def finite_numbers(owner: object, setting: str, columns: tuple[str, ...], positive: bool) -> tuple[float, ...]:
+    """The numbers in a setting, one a column.
+
+    Raises:
+        EarnestError: another number of them, or one that is not finite (or not positive).
+    """
+    given = getattr(owner, setting)
+    right = isinstance(given, list | tuple) and len(given) == len(columns)
+    if not right or not all(_number(value) and (value > 0 or not positive) for value in given):
+        raise EarnestError(
+            f"{type(owner).__name__}({setting}={given!r}): expected one {'positive ' * positive}number for each of "
+            f"{columns}"
+        )
+    return tuple(float(value) for value in given)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def linear(xp: Namespace, slopes: Any, columns: list[Any]) -> Any:

@@ -73,17 +73,21 @@ class Gold:
         )  # fmt: skip
         return replace(counts, cells=marked, cell=np.asarray(cell).ravel().astype(np.int64))
 
-    def log_prob(self, xp: Namespace, cells: CellView, log_p: Any, log_c: Any) -> tuple[Any, Any]:
-        """(log P, log C) of every cell with what is known, from those without, nats, (cell,) each."""
+    def answered(self, xp: Namespace, cells: CellView, log_p: Any) -> Any:
+        """log P of every cell with the right answers known, from that without, nats, (cell,) or (kind, cell)."""
         if GOLD in cells.context:
             right, answer = cells[GOLD] > 0, 1.0 * (cells[GOLD] - 1 == cells.outcome)
             others = max(cells.schema.n_outcomes - 1, 1)
             known = answer * np.log1p(-self.error) + (1.0 - answer) * np.log(self.error / others)
             log_p = xp.where(right, known, log_p)
+        return log_p
+
+    def attended(self, xp: Namespace, cells: CellView, log_p: Any, log_c: Any) -> Any:
+        """log C of every cell with the users known who attend, from that without, nats, (cell,) or (kind, cell)."""
         if GOLD_USER in cells.context:
             # P whether attended or not: the mixture over eta_u is then P itself, at any attentiveness.
             log_c = xp.where(cells[GOLD_USER] > 0, log_p, log_c)
-        return log_p, log_c
+        return log_c
 
     def weights(self, xp: Namespace, cells: CellView, attended: Any, casual: Any) -> tuple[Any, Any]:
         """Expected attended and casual comparisons from which the components learn, (cell,) each."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NUMPY", "Namespace", "jax_namespace", "pytensor_namespace"]
+__all__ = ["NUMPY", "Namespace", "array_module", "jax_namespace", "pytensor_namespace"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,15 @@ def jax_namespace() -> Namespace:
         lambda matrix: jnp.linalg.eigh(jax.lax.stop_gradient(matrix))[1],
         lambda rows, segment, size: jax.ops.segment_sum(rows, segment, size),
     )
+
+
+def array_module(array: Any) -> Any:
+    """NumPy for its own arrays, else `jax.numpy`: where a closed form of the M-step computes."""
+    if isinstance(array, np.ndarray):
+        return np
+    import jax.numpy as jnp
+
+    return jnp
 
 
 def pytensor_namespace() -> Namespace:

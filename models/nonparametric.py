@@ -70,10 +70,8 @@ class Nonparametric(Attentiveness):
         return fixed_levels(xp, self.levels, latent)
 
     def maximize_weights(self, users: Any, prior: bool) -> dict[str, Any] | None:
-        if not isinstance(self.prior, Dirichlet) or (prior and self.prior.concentration < 1):
-            return None
-        added = users + (self.prior.concentration - 1.0 if prior else 0.0)
-        return {"attentiveness_weight": (added + 1e-300) / (added + 1e-300).sum()}
+        shares = self.prior.estimate(users, prior) if isinstance(self.prior, Dirichlet) else None
+        return None if shares is None else {"attentiveness_weight": shares}
 
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
         return self.levels[rng.choice(self.size, size=size, p=np.asarray(values["attentiveness_weight"]))]

@@ -11,7 +11,7 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .component import CellView, Preference, check_prior, check_setting, check_switch
 from .covariates import Scaled, column_names, linear
-from .namespace import NUMPY, Namespace
+from .namespace import NUMPY, Namespace, array_module
 from .parameters import Parameter, Values
 from .priors import Beta, Normal, Prior, ZeroSumNormal
 from .supports import REAL, UNIT, ZERO_SUM
@@ -153,16 +153,12 @@ class PairAdvantage(WithTies):
     def maximize(self, schema: Schema, cells: CellView, weights: Any, prior: bool) -> dict[str, Any] | None:
         if self.ties is not None or not isinstance(self.prior, Beta):
             return None
-        xp = _array_module(weights)
-        a, b = (self.prior.a - 1.0, self.prior.b - 1.0) if prior else (0.0, 0.0)
+        xp = array_module(weights)
         one_hot = xp.asarray(cells.pair)[None, :] == np.arange(schema.n_pairs)[:, None]
         first_won = xp.asarray(cells.won_a) == (xp.asarray(cells.sign) > 0)
-        wins = (one_hot * (weights * first_won)).sum(1) + a
-        losses = (one_hot * (weights * ~first_won)).sum(1) + b
+        wins, losses = ((one_hot * (weights * won)).sum(1) for won in (first_won, ~first_won))
         # A pair that no attentive vote bears on stays at the even odds.
-        total = wins + losses
-        share = xp.where(total > 0, wins / xp.where(total > 0, total, 1.0), 0.5)
-        return {"advantage": xp.clip(share, 1e-12, 1 - 1e-12)}
+        return {"advantage": self.prior.estimate(xp, wins, losses, prior)}
 
 
 @dataclass(frozen=True)
@@ -240,11 +236,3 @@ class KnownAdvantage(WithTies):
         log_odds = float(np.log(self.mu) - np.log1p(-self.mu))
         signs = xp.stack(list(first_is_stronger))[cells.pair] if len(first) > 1 else float(first_is_stronger[0])
         return self.rule.from_decided(xp, values, cells.sign * signs * log_odds)
-
-
-def _array_module(array: Any) -> Any:
-    if isinstance(array, np.ndarray):
-        return np
-    import jax.numpy as jnp
-
-    return jnp

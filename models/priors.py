@@ -120,6 +120,13 @@ class Beta(Prior):
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.beta(self.a, self.b, shape)
 
+    def estimate(self, xp: Any, successes: Any, failures: Any, prior: bool) -> Any:
+        """Mode of a probability after counts (or, unless `prior`, their share), inside (0, 1); 1/2 without any."""
+        a, b = (self.a - 1.0, self.b - 1.0) if prior else (0.0, 0.0)
+        total = successes + failures + a + b
+        share = xp.where(total > 0, (successes + a) / xp.where(total > 0, total, 1.0), 0.5)
+        return xp.clip(share, 1e-12, 1 - 1e-12)
+
 
 @dataclass(frozen=True)
 class Dirichlet(Prior):
@@ -139,6 +146,16 @@ class Dirichlet(Prior):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.dirichlet(np.full(shape[-1], self.concentration), shape[:-1])
+
+    def estimate(self, counts: Any, prior: bool) -> Any:
+        """Mode of the shares after counts, along the last axis (or, unless `prior`, their shares).
+
+        None where there may be none: concentration below 1.
+        """
+        if prior and self.concentration < 1:
+            return None
+        added = counts + (self.concentration - 1.0 if prior else 0.0) + 1e-300
+        return added / added.sum(-1, keepdims=True)
 
 
 @dataclass(frozen=True)

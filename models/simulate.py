@@ -21,11 +21,12 @@ from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
 from .component import CellView
 from .gold import GOLD
+from .namespace import NUMPY
 
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
 
-__all__ = ["Shown", "Truth", "draw_columns", "simulate"]
+__all__ = ["Drawn", "Shown", "Truth", "choose", "draw_columns", "draw_users", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Truth:
     Attributes:
         log: the comparisons.
         parameters: {name: value} on the constrained scale.
-        attentiveness: data frame with `user` and `attentiveness`.
+        attentiveness: data frame with `user` and `attentiveness`; with `kind` where the model tells kinds
+            of users apart.
         attended: whether each comparison was attended, in the log's row order, (comparison,).
         schema: names of models, outcomes and pairs.
     """
@@ -89,16 +91,14 @@ def simulate(
     schema = replace(schema, categories=shown.categories)
     values = _values(model, schema, parameters, rng, None if isinstance(models, int) else list(models))
     names = np.array([f"user_{i + 1:0{len(str(users))}d}" for i in range(users)])
-    eta = np.asarray(model.attentiveness.sample(rng, values, users), dtype=float)
-    eta = np.where(model.attends(names), 1.0, eta)
+    drawn = draw_users(model, rng, values, schema, model.attends(names))
 
     owner = np.repeat(np.arange(users), per_user)
     first = rng.integers(schema.n_models, size=len(owner))
     second = (first + rng.integers(1, schema.n_models, size=len(owner))) % schema.n_models
     view = CellView.of(Cells(schema, first, second, np.zeros(len(owner), dtype=int), shown.context))
     model = model.measure(view, np.ones(len(owner)))
-    attended = rng.random(len(owner)) < eta[owner]
-    outcome = np.where(attended, model.preference.sample(rng, values, view), model.casual.sample(rng, values, view))
+    attended, outcome = choose(model, rng, values, view, drawn, owner)
 
     frame = pd.DataFrame(
         {
@@ -118,7 +118,74 @@ def simulate(
     log = read_comparisons(
         frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **text_columns, **named
     )  # fmt: skip
-    return Truth(log, values, pd.DataFrame({"user": names, "attentiveness": eta}), attended, schema)
+    told = pd.DataFrame({"user": names, "attentiveness": drawn.attentiveness})
+    kinds = model.kinds(schema)
+    if kinds.size > 1:
+        told["kind"] = np.array(kinds.labels)[drawn.kind]
+    return Truth(log, values, told, attended, schema)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Users as the population has them.
+
+    Attributes:
+        attentiveness: (user,); 0 of a kind that never attends, negative of one that picks the worse.
+        kind: index in the model's `Kinds`, (user,); 0 where none are told apart.
+    """
+
+    attentiveness: np.ndarray
+    kind: np.ndarray
+
+
+def draw_users(
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], schema: Schema, sure: np.ndarray
+) -> Drawn:
+    """New users; those who are known to attend (user,) do, in earnest."""
+    size, kinds = len(sure), model.kinds(schema)
+    eta = np.asarray(model.attentiveness.sample(rng, values, size), dtype=float)
+    eta = np.where(sure, 1.0, eta)
+    if kinds.size == 1:
+        return Drawn(eta, np.zeros(size, dtype=int))
+    sign = (eta < 0).astype(int)
+    preference, casual = (
+        rng.choice(n, size=size, p=np.exp(part.log_kinds(NUMPY, values))) if n > 1 else np.zeros(size, dtype=int)
+        for part, n in ((model.preference, kinds.shape[1]), (model.casual, kinds.shape[2]))
+    )
+    attends = model.casual.attends(schema)
+    casual = np.where(sure, attends.index(True) if attends else 0, casual)
+    kind = np.ravel_multi_index((sign, preference, casual), kinds.shape)
+    return Drawn(np.where(kinds.never[kind], 0.0, eta), kind)
+
+
+def choose(
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Drawn,
+    owner: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Whether each comparison is attended, and its outcome, (comparison,) each.
+
+    Args:
+        model: the declaration (settled).
+        rng: of the choices.
+        values: the globals.
+        view: what is shown, (comparison,).
+        users: who is asked.
+        owner: index of each comparison's user, (comparison,).
+    """
+    kinds, attention = model.kinds(view.schema), np.abs(users.attentiveness)[owner]
+    moved = model.log_odds(NUMPY, values, view)
+    if moved is not None:
+        with np.errstate(divide="ignore"):
+            logit = np.log(attention) - np.log1p(-attention) + np.asarray(moved)
+        attention = np.exp(-np.logaddexp(0.0, -logit))
+    attended = rng.random(len(owner)) < attention
+    _, taste, habit = np.unravel_index(users.kind[owner], kinds.shape)
+    wanted, careless = (
+        part.sample_by_kind(rng, values, view, kind) if n > 1 else part.sample(rng, values, view)
+        for part, kind, n in ((model.preference, taste, kinds.shape[1]), (model.casual, habit, kinds.shape[2]))
+    )
+    against = (users.attentiveness[owner] < 0) & (wanted < 2)
+    return attended, np.where(attended, np.where(against, 1 - wanted, wanted), careless)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""How a user's attention varies from comparison to comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.schema import Schema
+from .component import CellView, Component, check_prior
+from .covariates import column_names, finite_numbers, linear
+from .namespace import Namespace
+from .parameters import Parameter, Values
+from .priors import Normal, Prior
+from .supports import REAL
+
+__all__ = ["Attention", "SampleAttention"]
+
+
+class Attention(Component):
+    """What moves the probability of attending to a single comparison away from the user's attentiveness."""
+
+    directed: ClassVar[bool] = False
+
+    def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """logit eta_n - logit eta_u of each cell, (cell,)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SampleAttention(Attention):
+    """logit eta_n = logit eta_u + x_n . w: attention that goes with what is known of the comparison.
+
+    Dwell time, length of the prompt, time in the session: numeric columns, each less its mean and over its standard
+    deviation, so that eta_u is a user's attentiveness to an average comparison. Nothing is approximated: however many
+    values a column has, each vote has its own.
+
+    Args:
+        covariates: names of numeric columns.
+        prior: prior of each `attention_slope` (covariate), per standard deviation of its column.
+        centres, scales: means and standard deviations of the columns; None: those of the log.
+
+    Raises:
+        EarnestError: no column, a name that is none, or centres and scales that do not fit them.
+
+    Example:
+        >>> import earnest as er
+        >>> model = er.BehaviorModel(attention=er.SampleAttention(("dwell_time",)))
+        >>> fit = er.fit_em(model, model.simulate(users=50, comparisons_per_user=10, models=3, seed=1).log)
+        >>> fit.parameters["attention_slope"].shape
+        (1,)
+    """
+
+    covariates: tuple[str, ...]
+    prior: Prior = field(default_factory=Normal)
+    centres: tuple[float, ...] | None = None
+    scales: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covariates", column_names(self, "covariates", self.covariates))
+        if not self.covariates:
+            raise EarnestError("SampleAttention(covariates=()): expected at least one numeric column")
+        check_prior(self, "prior", REAL)
+        for name, positive in (("centres", False), ("scales", True)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, finite_numbers(self, name, self.covariates, positive))
+
+    @property
+    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+        return self.covariates
+
+    def measure(self, cells: CellView, counts: np.ndarray) -> Self:
+        columns = [np.asarray(cells[name], dtype=float) for name in self.covariates]
+        share = counts / max(float(np.sum(counts)), 1e-300)
+        centres = self.centres or tuple(float(share @ column) for column in columns)
+        spread = (np.sqrt(share @ (x - centre) ** 2) for x, centre in zip(columns, centres, strict=True))
+        # A constant column has no scale, and its slope is left to the prior.
+        return replace(self, centres=centres, scales=self.scales or tuple(float(sd) or 1.0 for sd in spread))
+
+    def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
+        return self.measure(cells, counts)
+
+    def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        named = (("covariate", self.covariates),)
+        return (Parameter("attention_slope", self.prior, ("covariate",), named),)
+
+    def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        units = zip(self.covariates, self.centres or (0.0,) * 99, self.scales or (1.0,) * 99, strict=False)
+        return linear(xp, values["attention_slope"], [(cells[name] - at) / by for name, at, by in units])
