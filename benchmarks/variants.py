@@ -57,7 +57,7 @@ def one(name, model, seed):
     import earnest as er
 
     jax.clear_caches()
-    known = {} if name in ("logit-normal", "nonparametric") else {"attentiveness_alpha": 1.5, "attentiveness_beta": 1.0}
+    known = {"attentiveness_alpha": 1.5, "attentiveness_beta": 1.0} if type(model.attentiveness) is er.Beta else {}
     truth = model.simulate(USERS, VOTES, MODELS, seed=1000 + seed, parameters=known)
     start = time.perf_counter()
     fit = er.fit_em(model, truth.log)

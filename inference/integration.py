@@ -182,16 +182,17 @@ def choose_pieces(
 
 def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequence[Values], tolerance: float) -> Rule:
     exact = int(tally.comparisons[units].max()) // 2 + 1
+    polynomial = model.attention is None  # else a vote is a ratio of two factors that are linear in eta
     heaviest = units[np.argsort(-tally.comparisons[units], kind="stable")[:_TRIED]]
     sample = np.unique(np.concatenate([heaviest, units[:: max(len(units) // _TRIED, 1)]]))
     if model.attentiveness.gauss(NUMPY, points[0], 2) is not None:
         if not model.attentiveness.gauss_exact:
             moving = [Gauss(size) for size in _GRID_SIZES]
             return _first_settled(model, tally, sample, moving, points, tolerance) or moving[-1]
-        if exact <= _GAUSS_SIZES[1]:
+        if polynomial and exact <= _GAUSS_SIZES[1]:
             return Gauss(exact)
-        sizes = [size for size in _GAUSS_SIZES if size < exact]
-        closing = [exact] if exact <= _MOST_GAUSS else []
+        sizes = [size for size in _GAUSS_SIZES if size < exact or not polynomial]
+        closing = [exact] if polynomial and exact <= _MOST_GAUSS else []
         found = _first_settled(model, tally, sample, [Gauss(size) for size in sizes + closing], points, tolerance)
         if found is not None or closing:
             return found or Gauss(exact)
@@ -248,6 +249,7 @@ def worst_error(model: BehaviorModel, tally: Tally, pieces: Sequence[Piece], poi
         if isinstance(rule, Levels) or (
             isinstance(rule, Gauss)
             and model.attentiveness.gauss_exact
+            and model.attention is None
             and 2 * rule.size > float(tally.comparisons[piece.units].max())
         ):
             continue

@@ -183,6 +183,10 @@ class Component:
         """The same component with its labels in a fixed order (finite mixtures are invariant to relabelling)."""
         return dict(values)
 
+    def objection(self, model: Any) -> str:
+        """Why the component makes no sense beside the others of a model, in a line, or "" (default)."""
+        return ""
+
     @property
     def labelled(self) -> bool:
         """Whether the component has labels whose order `canonical` fixes."""

@@ -87,6 +87,9 @@ class TasteGroups(WithTies):
         even = np.full(self.tastes, 1.0 / self.tastes)
         return [{"skill": skill, "taste_weight": even} for skill in lean[: 6 if schema.n_models > 2 else 1]]
 
+    def objection(self, model: Any) -> str:
+        return "who turns one taste round is of the opposite one" if model.attentiveness.signed else ""
+
     def canonical(self, values: Values) -> dict[str, np.ndarray]:
         order = np.argsort(-np.asarray(values["taste_weight"]), kind="stable")
         return {k: np.asarray(v)[order] if k in ("skill", "taste_weight") else v for k, v in values.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from .component import CellView
 from .namespace import NUMPY, Namespace
 from .parameters import Values
 from .preference import BradleyTerry
+from .priors import Prior, ZeroSumNormal
 
 __all__ = ["Thurstone"]
 
@@ -22,6 +23,8 @@ class Thurstone(BradleyTerry):
     Pr(a wins | decided) = Phi(skill_a - skill_b): skills are in units of the noise of a difference, some 1.7 times as
     small as under `BradleyTerry`, of which it is otherwise the same, ties, categories and covariates included.
 
+    The prior of the skills is as much narrower, so that it says the same of how often models win.
+
     Reference: Thurstone (1927), Psychological Review 34 (case V).
 
     Example:
@@ -31,6 +34,8 @@ class Thurstone(BradleyTerry):
         >>> fit.status
         'converged'
     """
+
+    prior: Prior = field(default_factory=lambda: ZeroSumNormal(1.2))
 
     def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         difference = super().log_ratio(xp, values, cells)

@@ -17,6 +17,8 @@ from earnest.diagnostics import check_plots
 from earnest.diagnostics.checks import predictive_check
 from earnest.diagnostics.discrepancies import Looks
 from earnest.diagnostics.replicates import Believed, read_rows
+from earnest.models.namespace import NUMPY
+from earnest.models.simulate import Drawn
 
 read = runpy.run_path(str(Path(__file__).with_name("whale.py")))["read"]
 TIES = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
@@ -60,8 +62,7 @@ def ragged():
     rows = read_rows(log, TIES, schema)
     values = {"skill": np.array(list(skill.values())), "tie_strength": np.array(0.4),
               "casual_outcome": np.array([0.5, 0.3, 0.2])}  # fmt: skip
-    p, _ = rows.probabilities(TIES, values)
-    return frame, skill, Looks(rows, np.log(p[0]) - np.log(p[1])), rows
+    return frame, skill, Looks(rows, rows.favoured(TIES, values)), rows
 
 
 def told_one_by_one(frame, skill):
@@ -159,16 +160,17 @@ def test_replicates_follow_the_probabilities(ragged):
     *_, rows = ragged
     values = {"skill": np.array([2.0, 0.0, -0.5, -1.5]), "tie_strength": np.array(0.8),
               "casual_outcome": np.array([0.7, 0.2, 0.1])}  # fmt: skip
-    tables = rows.probabilities(TIES, values)
+    tables = rows.chances(TIES, values)
     eta = np.linspace(0, 1, len(rows.users))
     rng = np.random.default_rng(0)
-    drawn = np.stack([rows.simulate(rng, tables, eta) for _ in range(3000)])
+    users = Drawn(eta, np.zeros(len(eta), dtype=int))
+    drawn = np.stack([rows.simulate(rng, tables, users) for _ in range(3000)])
     owner = np.repeat(np.arange(len(rows.users)), rows.size)
     for y in range(3):
-        expected = eta[owner] * tables[0][y][rows.shown] + (1 - eta[owner]) * tables[1][y][rows.shown]
+        p, c = (np.exp(part)[rows.shown] for part in TIES.log_prob(NUMPY, values, rows.cells.with_outcome(y)))
+        expected = eta[owner] * p + (1 - eta[owner]) * c
         error = np.abs((drawn == y).mean(0) - expected) / np.sqrt(expected * (1 - expected) / 3000 + 1e-6)
         assert error.max() < 5
-    np.testing.assert_allclose(tables[0].sum(0), 1.0)
 
 
 @pytest.mark.parametrize("population", [er.Beta(), er.Groups((0.2, 0.9))])
@@ -181,7 +183,7 @@ def test_the_same_users_have_the_attentiveness_that_the_fit_says(population):
     with jax.enable_x64(True):
         given = list(Believed(fit.model, fit.counts, many, fit.parameters, 400).same_users(seed=3))
     assert [draw for draw, _ in given] == list(range(400))
-    drawn = np.stack([eta for _, eta in given])
+    drawn = np.stack([users.attentiveness for _, users in given])
     known = fit.attentiveness
     mean, sd = known["mean"].to_numpy(), known["sd"].to_numpy()
     # Beside 4.5 standard errors a little for levels that are drawn once or never.

@@ -89,8 +89,8 @@ def test_probabilities_of_all_outcomes_sum_to_one(name):
     with jax.enable_x64(True):
         statement = statement_of(MODELS[name])
         values = {k: jnp.asarray(v) for k, v in values_for(statement).items()}
-        p, c = statement.probabilities(JNP, values)
-        density = jax.jit(MarginalVotes(statement, p, c, statement.rules(JNP, values)).log_prob)
+        chances = statement.chances(JNP, values)
+        density = jax.jit(MarginalVotes(statement, chances, statement.rules(JNP, values, chances)).log_prob)
         for unit, user in enumerate(SHOWN):
             tables, shown = outcomes_of(statement, unit)
             total = 0.0
@@ -125,17 +125,17 @@ SIMULATED = 20_000
 
 def in_numpyro(statement, values):
     values = {k: jnp.asarray(v) for k, v in values.items()}
-    p, c = statement.probabilities(JNP, values)
-    votes = MarginalVotes(statement, p, c, statement.rules(JNP, values))
+    chances = statement.chances(JNP, values)
+    votes = MarginalVotes(statement, chances, statement.rules(JNP, values, chances))
     return np.asarray(votes.sample(jax.random.key(3), (SIMULATED,)))
 
 
 def in_statement(statement, values):
     """What PyMC's distribution draws by."""
     rng = np.random.default_rng(4)
-    p, c = statement.probabilities(NUMPY, values)
-    rules = statement.rules(NUMPY, values)
-    return np.stack([statement.simulate(rng, p, c, *statement.draw_latent(rng, rules)) for _ in range(SIMULATED)])
+    chances = statement.chances(NUMPY, values)
+    rules = statement.rules(NUMPY, values, chances)
+    return np.stack([statement.simulate(rng, chances, *statement.draw_latent(rng, rules)) for _ in range(SIMULATED)])
 
 
 @pytest.mark.parametrize("simulator", [in_numpyro, in_statement], ids=["numpyro", "statement"])
@@ -201,10 +201,10 @@ def test_no_layout_changes_the_likelihood(name, monkeypatch):
     monkeypatch.undo()
 
     def by_user(xp, statement, values, value=None):
-        p, c = statement.probabilities(xp, values)
+        chances = statement.chances(xp, values)
         value = statement.tally.count if value is None else value
         return statement.tally.of_users(
-            np.asarray(statement.log_marginal(xp, p, c, statement.rules(xp, values), value))
+            np.asarray(statement.log_marginal(xp, chances, statement.rules(xp, values, chances), value))
         )
 
     with jax.enable_x64(True):

@@ -26,8 +26,8 @@ _variants = runpy.run_path(str(_here.parents[1] / "models" / "variants.py"))
 _parity = runpy.run_path(str(_here.with_name("test_bayes_parity.py")))
 MODELS = _variants["MODELS"]
 # Each takes seconds to compile: in the ordinary run those that have a seam of their own.
-SEAMS = ("logit-normal", "nonparametric", "skills by category", "style", "length bias with ties")
-ENGINES = ("logit-normal", "nonparametric", "thurstone with ties", "skills by category", "style")
+SEAMS = ("logit-normal", "nonparametric", "skills by category", "style", "tastes", "signed partisans")
+ENGINES = ("logit-normal", "nonparametric", "skills by category", "style", "signed partisans", "everything")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
 
@@ -56,14 +56,20 @@ def log_likelihood(name, values, log):
     eta, log_weight = _variants["population"](name, values)
     total = 0.0
     for _, rows in frame.groupby("user"):
-        joint = log_weight.copy()
-        for row in rows.to_dict("records"):
-            row["category"] = categories.index(row["category"]) if categories else None
-            a, b, y = models.index(row["model_a"]), models.index(row["model_b"]), OUTCOMES[row["winner"]]
-            p = _variants["attended"](name, values, a, b, row, scale)[y]
-            c = _variants["casual"](name, values, row, scale)[y]
-            joint = joint + np.log(eta * p + (1 - eta) * c)
-        total += logsumexp(joint)
+        every = []
+        for share, taste, favourite in _variants["kinds"](name, values):
+            joint = log_weight + np.log(share)
+            for row in rows.to_dict("records"):
+                row["category"] = categories.index(row["category"]) if categories else None
+                a, b, y = models.index(row["model_a"]), models.index(row["model_b"]), OUTCOMES[row["winner"]]
+                preferred = _variants["attended"](name, values, a, b, row, scale, taste)
+                careless = _variants["casual"](name, values, row, scale, a, b, favourite)[y]
+                worse = (1, 0, 2)[y]  # who attends to pick the worse
+                wanted = np.where(eta < 0, preferred[worse], preferred[y])
+                attends = _variants["attention"](name, eta, values, row, frame) if favourite is None else 0.0
+                joint = joint + np.log(attends * wanted + (1 - attends) * careless)
+            every.append(joint)
+        total += logsumexp(every)
     return total
 
 
@@ -114,7 +120,12 @@ def test_probabilities_sum_to_one_and_are_simulated(name, settled):
         outcomes = range(view.schema.n_outcomes)
         p = np.exp([component.log_prob(NUMPY, values, view.with_outcome(y)) for y in outcomes])
         np.testing.assert_allclose(p.sum(0), 1.0, atol=1e-12)
-        drawn = np.stack([component.sample(rng, values, view) for _ in range(4000)])
+        if component.kinds(view.schema):
+            kind = np.arange(len(view)) % p.shape[1]
+            p = p[:, kind, np.arange(len(view))]
+            drawn = np.stack([component.sample_by_kind(rng, values, view, kind) for _ in range(4000)])
+        else:
+            drawn = np.stack([component.sample(rng, values, view) for _ in range(4000)])
         found = np.stack([(drawn == y).mean(0) for y in outcomes])
         assert (np.abs(found - p) < 5 * np.sqrt(p * (1 - p) / 4000) + 1e-3).all()
 
@@ -131,7 +142,7 @@ def test_em_climbs_and_finds_the_truth(name):
     assert er.BehaviorModel.from_toml(model.to_toml()) == model
     if name == "nonparametric":
         return  # estimates of weights on their boundary are not normal
-    away = fit.table.pack(truth.parameters) - fit.centre
+    away = fit.table.pack(model.canonical(truth.parameters)) - fit.centre
     distance = away @ np.linalg.solve(fit.spread, away)
     assert distance < stats.chi2(fit.table.size).ppf(0.999)
 
@@ -139,7 +150,7 @@ def test_em_climbs_and_finds_the_truth(name):
 KNOWN = {
     name: {"attentiveness_alpha": 1.5, "attentiveness_beta": 1.0}
     for name in MODELS
-    if name not in ("logit-normal", "nonparametric")
+    if name not in ("logit-normal", "nonparametric", "signed", "signed partisans")
 }
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import stats
+from scipy.special import betaln
 
 import earnest as er
 
@@ -23,7 +24,43 @@ MODELS = {
         preference=er.BradleyTerry(ties=er.Davidson()), casual=er.LengthBias(difference="longer")
     ),
     "position by category": er.BehaviorModel(casual=er.PositionBias(by_category=True)),
+    "tastes": er.BehaviorModel(preference=er.TasteGroups(2)),
+    "tastes with ties": er.BehaviorModel(preference=er.TasteGroups(2, ties=er.Davidson())),
+    "signed": er.BehaviorModel(er.Signed()),
+    "partisans": er.BehaviorModel(casual=er.Partisan()),
+    "partisans with ties": er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.Partisan()),
+    "sample attention": er.BehaviorModel(attention=er.SampleAttention(("dwell_time", "prompt_length"))),
+    "signed partisans": er.BehaviorModel(er.Signed(), er.BradleyTerry(ties=er.Davidson()), er.Partisan()),
+    "everything": er.BehaviorModel(
+        preference=er.TasteGroups(2, ties=er.Davidson()),
+        casual=er.Partisan(),
+        attention=er.SampleAttention(("dwell_time",)),
+    ),
 }
+TASTES, SIGNED = ("tastes", "tastes with ties", "everything"), ("signed", "signed partisans")
+PARTISANS = ("partisans", "partisans with ties", "signed partisans", "everything")
+MOVED = ("sample attention", "everything")
+
+
+def kinds(name, values):
+    """Kinds of users: (share, taste, favourite), None where there is none."""
+    tastes = list(enumerate(values["taste_weight"])) if name in TASTES else [(None, 1.0)]
+    favourites = [(None, 1.0)]
+    if name in PARTISANS:
+        share = float(values["partisan_share"])
+        favourites = [(None, 1 - share), *((m, share * w) for m, w in enumerate(values["favourite_weight"]))]
+    return [(w * v, taste, favourite) for taste, w in tastes for favourite, v in favourites]
+
+
+def attention(name, eta, values, row, columns):
+    """How often users of attentiveness eta (level,) attend to a comparison; `columns` are the log's."""
+    if name not in MOVED:
+        return np.abs(eta)
+    moved = 0.0
+    for slope, column in zip(values["attention_slope"], ("dwell_time", "prompt_length"), strict=False):
+        moved += slope * (row[column] - columns[column].mean()) / columns[column].std(ddof=0)
+    size, more = np.abs(eta), np.exp(moved)
+    return more * size / (more * size + (1 - size))
 
 
 def sigmoid(x):
@@ -43,13 +80,14 @@ def after_ties(values, odds):
     return np.array([odds / (1 + odds), 1 / (1 + odds)])
 
 
-def attended(name, values, a, b, row, scale):
+def attended(name, values, a, b, row, scale, taste=None):
     """Probabilities of the outcomes for who attends; `row` holds the columns, `scale` their root mean squares."""
     if name.startswith("reward"):
         column = "margin" if "category" in name else "reward_gap"
         slope = np.atleast_1d(values["reward_slope"])[row["category"] if "category" in name else 0]
         return after_ties(values, np.exp(slope * row[column] / scale[column] + float(values.get("reward_offset", 0.0))))
-    difference = values["skill"][a] - values["skill"][b]
+    skill = values["skill"] if taste is None else values["skill"][taste]
+    difference = skill[a] - skill[b]
     if name.startswith("thurstone"):
         return after_ties(values, stats.norm.cdf(difference) / stats.norm.cdf(-difference))
     if name == "skills by category":
@@ -61,8 +99,13 @@ def attended(name, values, a, b, row, scale):
     return after_ties(values, np.exp(difference))
 
 
-def casual(name, values, row, scale):
+def casual(name, values, row, scale, a=None, b=None, favourite=None):
     """Probabilities of the outcomes for who does not."""
+    if favourite is not None and favourite in (a, b):
+        outcomes = 2 if name == "partisans" else 3
+        shares = np.full(outcomes, 0.02 / (outcomes - 1))
+        shares[0 if favourite == a else 1] = 0.98
+        return shares
     if name.startswith("length"):
         column = "longer" if "ties" in name else "length_difference"
         first = sigmoid(float(values["length_slope"]) * row[column] / scale[column])
@@ -78,6 +121,18 @@ def casual(name, values, row, scale):
 
 def population(name, values):
     """Levels of attentiveness and the logarithms of their weights, fine enough for an integral."""
+    if name in SIGNED:
+        alpha, beta = (float(values[f"attentiveness_{shape}"]) for shape in ("alpha", "beta"))
+        # Halves of [-1, 1] apart, each with points crowding at its ends.
+        at = np.linspace(-8, 8, 16001)
+        half, step = 0.5 * np.sinh(at), 0.5 * np.cosh(at) * (at[1] - at[0])
+        size, volume = sigmoid(half), -np.logaddexp(0, -half) - np.logaddexp(0, half) + np.log(step)
+        more, less = np.log1p(size) - np.log(2), -np.logaddexp(0, half) - np.log(2)
+        log_norm = np.log(2) + betaln(alpha, beta)
+        positive, negative = (
+            (alpha - 1) * up + (beta - 1) * down - log_norm + volume for up, down in ((more, less), (less, more))
+        )
+        return np.concatenate([-size, size]), np.concatenate([negative, positive])
     if name == "nonparametric":
         return np.linspace(0, 1, 5), np.log(values["attentiveness_weight"])
     at = np.linspace(-8, 8, 16001)
@@ -85,7 +140,7 @@ def population(name, values):
     if name == "logit-normal":
         density = stats.norm.logpdf(logit, float(values["attentiveness_loc"]), float(values["attentiveness_scale"]))
     else:
-        alpha, beta = (float(values[f"attentiveness_{name}"]) for name in ("alpha", "beta"))
+        alpha, beta = (float(values[f"attentiveness_{shape}"]) for shape in ("alpha", "beta"))
         log_eta, log_rest = -np.logaddexp(0, -logit), -np.logaddexp(0, logit)
         density = (
             stats.beta.logpdf(0.5, alpha, beta) + (alpha + beta - 2) * np.log(2) + alpha * log_eta + beta * log_rest
