@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparisons import ComparisonLog, EarnestError, InputError, Schema, read_comparisons
-    from .comparisons.export import write_preferences
-    from .comparisons.filtering import filter_log
     from .diagnostics import plots
     from .diagnostics.agreement import Agreement, compare
     from .diagnostics.calibration import Calibration, calibrate
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from .diagnostics.sensitivity import Sensitivity, sensitivity
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
+    from .inference.hand_over import filter_log, write_preferences
     from .inference.in_numpyro import to_numpyro
     from .inference.in_pymc import to_pymc
     from .inference.sampling import sample
@@ -66,8 +65,6 @@ if TYPE_CHECKING:
 
 _HOME = {
     "comparisons": ("ComparisonLog", "EarnestError", "InputError", "Schema", "read_comparisons"),
-    "comparisons.filtering": ("filter_log",),
-    "comparisons.export": ("write_preferences",),
     "models": (
         "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
         "Continuous", "Davidson", "Finite", "Gold", "Groups", "KnownAdvantage", "LengthBias", "LogitNormal",
@@ -75,6 +72,7 @@ _HOME = {
         "RewardGap", "SampleAttention", "Signed", "TasteGroups", "Thurstone", "Truth", "priors",
     ),
     "inference": ("Fit", "Mode", "fit_em", "load"),
+    "inference.hand_over": ("filter_log", "write_preferences"),
     "inference.sampling": ("sample",),
     "inference.in_numpyro": ("to_numpyro",),
     "inference.in_pymc": ("to_pymc",),

@@ -151,7 +151,7 @@ def judge_adversaries(rows):
     return [
         (f"Signed flags {found:.1%} of adversaries and {false:.1%} of the others where contrary is the likelier sign "
          "(asked 90 % and at most 5 %)", found >= 0.9 and false <= 0.05),
-        (f"at 5 % of the others: Signed {five:.1%}, the lowest means under Beta, which calls nobody contrary, {beta:.1%}",
+        (f"at 5 % of the others: Signed {five:.1%}, the lowest means under Beta, which calls none contrary, {beta:.1%}",
          True),
     ]  # fmt: skip
 

@@ -77,7 +77,8 @@ def write_preferences(
     """Write one row for each decided vote: prompt, chosen, rejected and how far the label is to be trusted.
 
     Columns: prompt, chosen, rejected; with a fit attentiveness, weight (the user's attentiveness without this very
-    label), label_noise (for robust DPO) and label_noise_posterior (for conservative DPO); then user, chosen_model,
+    label; 0 where that is negative, of users who pick the worse),
+    label_noise (for robust DPO) and label_noise_posterior (for conservative DPO); then user, chosen_model,
     rejected_model and those of comparison, item, category and timestamp that the log has. Conflicting votes on the
     same responses stay: they are data. Ties are left out and counted.
 
@@ -243,7 +244,10 @@ class _Export:
         ]
         if self.labels:
             clip = f"CASE WHEN label_noise >= 0.5 THEN {CLIPPED_NOISE} ELSE label_noise END AS label_noise"
-            parts += [clip if name == "label_noise" and noise == "clip" else name for name in _LABELS]
+            written = {"weight": "greatest(weight, 0.0) AS weight"}  # a loss cannot be weighted by less than nothing
+            if noise == "clip":
+                written["label_noise"] = clip
+            parts += [written.get(name, name) for name in _LABELS]
         parts += ['"user"', f"CASE WHEN {won} THEN model_a ELSE model_b END AS chosen_model"]
         parts.append(f"CASE WHEN {won} THEN model_b ELSE model_a END AS rejected_model")
         parts += [ident(name) for name in _EXTRA if name in self.log.columns]

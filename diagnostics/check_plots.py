@@ -100,6 +100,9 @@ def favourite_shares(checks: Checks, ax: Axes | None = None) -> Axes:
 def model_comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
     """Which model predicts new users best? Differences to the best, with two standard errors to either side.
 
+    Beside each model what its choice would mean: users' mean attentiveness, the recommended threshold, and how its
+    ranking of users agrees with that of the model that was named first.
+
     Args:
         comparison: result of `compare_models`.
         ax: where to draw; by default a figure of its own, tall enough for every model.
@@ -108,7 +111,7 @@ def model_comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
         The axes.
     """
     table = comparison.table.iloc[::-1]
-    axes = ax if ax is not None else new_figure(width=7.2, height=1.3 + 0.36 * len(table))[1][0]
+    axes = ax if ax is not None else new_figure(width=9.2, height=1.5 + 0.36 * len(table))[1][0]
     rows = name_rows(axes, [f"{row.model} (weight {row.weight:.2f})" for row in table.itertuples()])
     difference, error = table["elpd_diff"].to_numpy(), table["dse"].to_numpy()
     axes.axvline(0.0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
@@ -116,6 +119,11 @@ def model_comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
                 label="two standard errors of the difference")  # fmt: skip
     axes.plot(difference[:-1], rows[:-1], "o", color=INK, markersize=5, label="difference to the best")
     axes.plot(difference[-1:], rows[-1:], "D", color=GREEN, markeredgecolor=INK, markersize=7, label="the best")
+    beside = axes.get_yaxis_transform()
+    axes.text(1.02, len(rows) - 0.35, "attention  cut   ranks", transform=beside, family="monospace", fontsize=8)
+    for row, model in zip(rows, table.itertuples(), strict=True):
+        numbers = f"{model.attentiveness:7.2f}  {model.threshold:6.2f}  {model.rank_correlation:+6.2f}"
+        axes.text(1.02, row, numbers, transform=beside, family="monospace", fontsize=8, va="center")
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel("expected log predictive density of a new user's votes, all users together (nats)")
     axes.set_title("Which model predicts new users best?")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from ..comparisons.errors import EarnestError
 from ..inference.compiled import Settled
 from ..inference.fitting import fit_em
+from ..inference.hand_over import fitted
 from ..inference.results import Fit
 from ..models.behavior import BehaviorModel
 from .convergence import convergence
 from .importance import GOOD_K, Mixture, Target, Weighted, around_modes, require_arviz, weigh
 from .loo import elpd_of, loo
+from .thresholds import thresholds
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -46,7 +50,9 @@ class Comparison:
         table: one row a model, best first: model, rank (from 0), elpd (expected log predictive density of all users'
             votes, each predicted from the others', nats), se, elpd_diff (to the best, negative), dse (its standard
             error), weight (share in the mixture of the models that predicts best: stacking), p (effective number of
-            parameters), k_bad (users for whom neither PSIS nor leaving them out exactly worked), how.
+            parameters), k_bad (users for whom neither PSIS nor leaving them out exactly worked), how; and what the
+            choice means: attentiveness (users' mean), threshold (recommended, by effective labels), rank_correlation
+            (Spearman, of users' attentiveness with that under the model named first), seconds (to fit and judge).
         verdict: the same in words.
         elpds: ArviZ's `ELPDDataLOO` of each model, with `elpd_i` by user.
         notes: what the reader should know.
@@ -61,7 +67,13 @@ class Comparison:
         return f"<Comparison: {self.verdict}>"
 
 
-def compare_models(models: Mapping[str, BehaviorModel | Fit | Any], log: ComparisonLog, *, seed: int = 0) -> Comparison:
+def compare_models(
+    models: Mapping[str, BehaviorModel | Fit | Any],
+    log: ComparisonLog,
+    *,
+    engine: Literal["em", "sample"] = "em",
+    seed: int = 0,
+) -> Comparison:
     """Compare models of one log by leave-one-user-out cross-validation.
 
     What was sampled is judged by its draws (`loo`). A model that was only declared takes a fast road: EM, and from its
@@ -73,6 +85,7 @@ def compare_models(models: Mapping[str, BehaviorModel | Fit | Any], log: Compari
     Args:
         models: name -> a `BehaviorModel`, a fit by marginal EM, or what `sample` returned of this log.
         log: the comparisons.
+        engine: how models that were only declared are fitted: "em" as above, or "sample" all of them.
         seed: of all randomness.
 
     Raises:
@@ -85,20 +98,44 @@ def compare_models(models: Mapping[str, BehaviorModel | Fit | Any], log: Compari
     """
     require_arviz()
     _check(models, log)
-    elpds, how, notes = {}, {}, []
+    if engine not in ("em", "sample"):
+        raise EarnestError(f"engine={engine!r}: expected 'em' or 'sample'")
+    judged: dict[str, _Judged] = {}
+    notes: list[str] = []
     for number, (name, given) in enumerate(models.items()):
-        elpds[name], how[name], doubts = _judge(name, given, log, np.random.default_rng([seed, number]), seed)
-        if how[name] == _FALLBACK:
+        started = time.perf_counter()
+        source = _sampled(given, log, seed) if engine == "sample" and isinstance(given, BehaviorModel) else given
+        one = _judge(name, source, log, np.random.default_rng([seed, number]), seed)
+        judged[name] = replace(one, seconds=time.perf_counter() - started)
+        if one.how == _FALLBACK:
             notes.append(f"{name}: the normal approximation of EM is too far from the posterior, so it was sampled")
-        notes += [f"{name}: {doubt}" for doubt in doubts]
-    table = _table(elpds, how)
+        notes += [f"{name}: {doubt}" for doubt in one.doubts]
+    table = _table(judged, log)
     bad = table[table["k_bad"] > 0]
     notes += [
         f"{row.model}: {row.k_bad} users have so much weight that its elpd may be too high" for row in bad.itertuples()
     ]
     if len(log.users) < 100:
         notes.append(f"{len(log.users)} users only: standard errors of the differences are rough")
-    return Comparison(table, " ".join([_verdict(table), *(f"Note: {note}." for note in notes)]), elpds, tuple(notes))
+    said = " ".join([_verdict(table), *(f"Note: {note}." for note in notes)])
+    return Comparison(table, said, {name: one.elpd for name, one in judged.items()}, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A model's ELPD, how it was found, what speaks against relying on it, and what tells of its users."""
+
+    elpd: Any
+    how: str
+    doubts: tuple[str, ...]
+    source: Any
+    seconds: float = 0.0
+
+
+def _sampled(model: BehaviorModel, log: ComparisonLog, seed: int) -> Any:
+    from ..inference.sampling import sample
+
+    return sample(model, log, seed=seed, keep_users="draws", predictive=0)
 
 
 def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
@@ -129,18 +166,15 @@ def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
         )
 
 
-def _judge(
-    name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, seed: int
-) -> tuple[Any, str, tuple[str, ...]]:
-    """A model's ELPD, how it was found, and what speaks against relying on it."""
+def _judge(name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, seed: int) -> _Judged:
     if not isinstance(given, BehaviorModel | Fit):
-        return loo(given, log), "sampled", _doubts(given)
+        return _Judged(loo(given, log), "sampled", _doubts(given), given)
     fit = given if isinstance(given, Fit) else fit_em(given, log)
     if not np.all(np.isfinite(fit.centre)) or fit.status == "non_finite":
         raise EarnestError(f"compare_models: EM ended with status {fit.status!r}; see the notes of fit_em(model, log)")
     settled = Settled(fit.model, fit.table, fit.counts)
     if fit.free.size == 0:
-        return _without_unknowns(settled), "no unknowns", ()
+        return _Judged(_without_unknowns(settled), "no unknowns", (), fit)
     proposal = around_modes(settled, fit)
     target = Target.of(settled, proposal.draw(rng, 12))
     units = len(target.statement.tally)
@@ -151,7 +185,7 @@ def _judge(
             break
         drawn = weigh(target, drawn.proposal, draws, rng)  # the proposal has come nearer; MCMC takes much longer
     if drawn.k <= GOOD_K:
-        return elpd_of(target, drawn, fit.centre, rng), "importance sampling", ()
+        return _Judged(elpd_of(target, drawn, fit.centre, rng), "importance sampling", (), fit)
     from ..inference.sampling import sample
 
     warnings.warn(
@@ -160,7 +194,7 @@ def _judge(
         stacklevel=3,
     )
     trace = sample(fit.model, log, fit=fit, seed=seed, keep_users="none", predictive=0)
-    return loo(trace, log), _FALLBACK, _doubts(trace)
+    return _Judged(loo(trace, log), _FALLBACK, _doubts(trace), fit)
 
 
 def _doubts(trace: Any) -> tuple[str, ...]:
@@ -178,8 +212,12 @@ def _without_unknowns(settled: Settled) -> Any:
     return elpd_of(target, drawn, np.zeros(0), np.random.default_rng(0))
 
 
-def _table(elpds: dict[str, Any], how: dict[str, str]) -> pd.DataFrame:
+def _table(judged: dict[str, _Judged], log: ComparisonLog) -> pd.DataFrame:
+    elpds = {name: one.elpd for name, one in judged.items()}
     names = sorted(elpds, key=lambda name: -elpds[name].elpd)
+    # Of the models as they were given, so that "the first" is the caller's.
+    means = {name: _means(one.source, log) for name, one in judged.items()}
+    first = means[next(iter(judged))]
     pointwise = np.stack([elpds[name].elpd_i.to_numpy() for name in names])
     difference = pointwise - pointwise[0]
     return pd.DataFrame(
@@ -193,9 +231,34 @@ def _table(elpds: dict[str, Any], how: dict[str, str]) -> pd.DataFrame:
             "weight": _stacked(pointwise),
             "p": [float(elpds[name].p) for name in names],
             "k_bad": [int((~(elpds[name].pareto_k.to_numpy() <= elpds[name].good_k)).sum()) for name in names],
-            "how": [how[name] for name in names],
+            "how": [judged[name].how for name in names],
+            "attentiveness": [float(np.mean(means[name])) for name in names],
+            "threshold": [_threshold(judged[name].source, log) for name in names],
+            "rank_correlation": [_correlation(first, means[name]) for name in names],
+            "seconds": [judged[name].seconds for name in names],
         }
     )
+
+
+def _means(source: Any, log: ComparisonLog) -> np.ndarray:
+    """Users' mean attentiveness, (user,); NaN where the posterior was kept without its users."""
+    if not isinstance(source, Fit) and "attentiveness" not in source.posterior:
+        return np.full(len(log.users), np.nan)
+    return np.asarray(fitted(source, log).attentiveness_for(log)["mean"], dtype=float)
+
+
+def _threshold(source: Any, log: ComparisonLog) -> float:
+    if not isinstance(source, Fit) and "attentiveness" not in source.posterior:
+        return float("nan")
+    curve = thresholds(source, log)
+    return float(replace(curve, judge=None).recommend().threshold)  # how far to trust it is not asked here
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's; NaN where one knows no order."""
+    if not np.ptp(first) > 0 or not np.ptp(second) > 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def _stacked(pointwise: np.ndarray) -> np.ndarray:

@@ -42,11 +42,16 @@ _QUANTITIES, _RATES = ("attentiveness", "responsibility", "weight"), ("label_noi
 
 
 @float64
-def label_table(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) -> pd.DataFrame:
     """Quantities of every (user, model_a, model_b, winner[, context]) that occurs in a log.
 
     Users whom the fit knows are judged by the votes that it was fitted on; a vote that is not among those is not taken
     out of its user's posterior, because it is not in it. Other users are judged by their votes in this log.
+
+    Args:
+        fit: the fit.
+        log: whose votes.
+        points: free vectors over which quantities are averaged, (draw, size); by default the fit's own alone.
 
     Returns:
         data frame with user, model_a, model_b, winner, the context columns, comparisons and
@@ -61,7 +66,9 @@ def label_table(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     counts, by_pair = count_for(fit, log)
     schema = usable_schema(fit.schema, counts, by_pair)
     joined = join(_history(fit, counts), counts, schema)
-    entries = label_entries(fit, joined.counts, schema)
+    at = [fit] if points is None else [replace(fit, free=point) for point in points]
+    each = [label_entries(one, joined.counts, schema) for one in at]
+    entries = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
     wanted = joined.second > 0
     return _named(fit, joined, schema, entries, wanted)
 
