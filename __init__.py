@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .diagnostics.model_choice import Comparison, compare_models
     from .diagnostics.report import report
     from .diagnostics.sensitivity import Sensitivity, sensitivity
+    from .diagnostics.sweep import Sweep, sweep
     from .diagnostics.thresholds import ThresholdCurve, thresholds
     from .inference import Fit, Mode, fit_em, load
     from .inference.hand_over import filter_log, write_preferences
@@ -69,7 +70,7 @@ _HOME = {
         "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
         "Continuous", "Davidson", "Finite", "Gold", "Groups", "KnownAdvantage", "LengthBias", "LogitNormal",
         "Nonparametric", "PairAdvantage", "Parameter", "Partisan", "PositionBias", "Preference", "RaoKupper",
-        "RewardGap", "SampleAttention", "Signed", "TasteGroups", "Thurstone", "Truth", "priors",
+        "RewardGap", "SampleAttention", "Signed", "Sweep", "TasteGroups", "Thurstone", "Truth", "priors",
     ),
     "inference": ("Fit", "Mode", "fit_em", "load"),
     "inference.hand_over": ("filter_log", "write_preferences"),
@@ -84,6 +85,7 @@ _HOME = {
     "diagnostics.model_choice": ("Comparison", "compare_models"),
     "diagnostics.report": ("report",),
     "diagnostics.sensitivity": ("Sensitivity", "sensitivity"),
+    "diagnostics.sweep": ("Sweep", "sweep"),
     "diagnostics.thresholds": ("ThresholdCurve", "thresholds"),
     "diagnostics": ("plots",),
 }  # fmt: skip
@@ -92,14 +94,12 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "Agreement", "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual",
     "CellView", "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "EarnestError",
-    "Finite", "Fit",
-    "Gold", "Groups", "Identifiability", "InputError", "KnownAdvantage", "LengthBias", "LogitNormal", "Mode",
-    "Nonparametric", "PairAdvantage", "Parameter", "Partisan", "PositionBias", "Preference", "RaoKupper", "RewardGap",
-    "SampleAttention", "Schema", "Sensitivity", "Signed", "TasteGroups",
-    "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare",
-    "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plots",
-    "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "thresholds", "to_numpyro",
-    "to_pymc", "write_preferences",
+    "Finite", "Fit", "Gold", "Groups", "Identifiability", "InputError", "KnownAdvantage", "LengthBias",
+    "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter", "Partisan", "PositionBias", "Preference",
+    "RaoKupper", "RewardGap", "SampleAttention", "Schema", "Sensitivity", "Signed", "Sweep", "TasteGroups",
+    "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare", "compare_models", "filter_log", "fit_em",
+    "identifiability", "load", "loo", "plots", "predictive_check", "priors", "read_comparisons", "report", "sample",
+    "sensitivity", "sweep", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

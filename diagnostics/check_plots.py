@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .checks import Checks
     from .model_choice import Comparison
+    from .sweep import Sweep
 
 __all__ = ["favourite_shares", "model_comparison", "predictive_checks"]
 
@@ -93,6 +94,37 @@ def favourite_shares(checks: Checks, ax: Axes | None = None) -> Axes:
     axes.set_ylabel("users")
     axes.set_title("Do users differ as the population says?")
     axes.legend(loc="upper left")
+    return axes
+
+
+@style()
+def misspecification(found: Sweep, ax: Axes | None = None) -> Axes:
+    """Which wrong model is harmless? Share of the effective labels that each loses on logs of each.
+
+    Args:
+        found: result of `sweep`.
+        ax: where to draw; by default a figure of its own.
+
+    Returns:
+        The axes.
+    """
+    loss = found.table.pivot(index="true", columns="fitted", values="loss")
+    names = list(dict.fromkeys(found.table["fitted"]))
+    loss = loss.loc[names, names].to_numpy()
+    size = 1.8 + 0.85 * len(names)
+    axes = ax if ax is not None else new_figure(width=size + 1.2, height=size)[1][0]
+    # Yellow to red on a scale that ends at a quarter: losses beyond are told by their numbers.
+    axes.imshow(np.clip(loss, 0.0, 0.25), cmap="YlOrRd", vmin=0.0, vmax=0.3, aspect="auto")
+    for row, column in np.ndindex(loss.shape):
+        text = "true" if row == column else f"{loss[row, column]:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
+        dark = loss[row, column] > 0.18
+        axes.text(column, row, text, ha="center", va="center", color="white" if dark else INK, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0)
+    axes.set_xlabel("fitted")
+    axes.set_ylabel("true")
+    axes.set_title("Effective labels lost by the wrong model")
     return axes
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from ..inference.thinning import evenly
 from .calibration_plots import calibration_ecdf, prior_sensitivity
-from .check_plots import favourite_shares, model_comparison, predictive_checks
+from .check_plots import favourite_shares, misspecification, model_comparison, predictive_checks
 from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, name_rows, new_figure, save_figure, style
 from .trust_plots import open_directions, user_intervals
 
@@ -34,6 +34,7 @@ __all__ = [
     "em_against_posterior",
     "em_trace",
     "favourite_shares",
+    "misspecification",
     "model_comparison",
     "open_directions",
     "parameter_intervals",

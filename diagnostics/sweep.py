@@ -1,0 +1,200 @@
+"""Which wrong model is harmless? Logs told by one model, read by another.
+
+Every model tells some logs and every model is fitted to each. A wrong one may be off in two ways: its attentiveness is
+biased, or its cut keeps the wrong users and labels are worth less. Truth is known here, so both are counted and not
+estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from ..comparisons.errors import EarnestError
+from ..comparisons.log import ComparisonLog
+from ..comparisons.read import read_comparisons
+from ..inference.fitting import fit_em
+from ..inference.results import Fit
+from ..models.behavior import BehaviorModel
+from ..models.simulate import Truth, draw_columns
+from .thresholds import thresholds
+
+__all__ = ["Sweep", "sweep"]
+
+HARMLESS, HARMFUL = 0.02, 0.05
+"""Shares of the effective labels whose loss is called harmless, and harmful."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What wrong models do.
+
+    Attributes:
+        table: one row a pair: true, fitted, logs, bias (of users' mean attentiveness), rmse, rank_correlation (of
+            users' attentiveness with the true one, Spearman), loss (share of effective labels that the fitted model's
+            cut loses against the true model's own; negative where it does better), loss_worst, each the mean over logs
+            but for the worst; loss_error (standard error of the mean; NaN of one log).
+        runs: the same of every log.
+        verdict: in words.
+    """
+
+    table: pd.DataFrame
+    verdict: str
+    runs: pd.DataFrame = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Sweep: {self.verdict}>"
+
+
+def sweep(
+    models: Mapping[str, BehaviorModel],
+    *,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    users: int = 300,
+    comparisons: int = 20,
+    n_models: int = 4,
+    logs: int = 5,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Fit every model to logs that every model told.
+
+    Args:
+        models: name -> declaration; all with ties, or all without.
+        parameters: name -> {parameter: true value}; what is not given is drawn from the prior, anew for each log.
+        users, comparisons, n_models: size of a log: users, votes of each, models compared.
+        logs: told by each model.
+        seed: of all randomness.
+        progress: called with (what, done, total).
+
+    Returns:
+        a `Sweep`.
+
+    Raises:
+        EarnestError: fewer than two models, some with ties and some without, an unknown name, a size below its least.
+
+    Example:
+        >>> import earnest as er
+        >>> two = {"beta": er.BehaviorModel(), "groups": er.BehaviorModel(er.Groups((0.0, 1.0)))}
+        >>> found = er.sweep(two, users=40, comparisons=10, n_models=3, logs=1)
+        >>> found.table["fitted"].tolist()
+        ['beta', 'groups', 'beta', 'groups']
+    """
+    _check(models, parameters or {}, dict(users=users, comparisons=comparisons, n_models=n_models, logs=logs))
+    rows: list[dict[str, Any]] = []
+    total = len(models) ** 2 * logs
+    for number in range(logs):
+        for true, teller in models.items():
+            given = (parameters or {}).get(true)
+            truth = teller.simulate(users, comparisons, n_models, seed + 1000 * number, given)
+            log = _with_columns(truth.log, models, seed + 1000 * number)
+            fits: dict[str, Fit] = {}
+            for name, model in models.items():
+                if progress is not None:
+                    progress(f"{name} on a log of {true}", len(rows) + len(fits), total)
+                fits[name] = fit_em(model, log)
+            rows += _told(true, number, truth, log, fits)
+    runs = pd.DataFrame(rows)
+    table = _table(runs)
+    return Sweep(table, _verdict(table), runs)
+
+
+def _check(models: Any, parameters: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+    if not isinstance(models, Mapping) or len(models) < 2:
+        raise EarnestError("sweep: expected at least two models, {name: model}")
+    for name, model in models.items():
+        if not isinstance(model, BehaviorModel):
+            raise EarnestError(f"models[{name!r}]: expected a BehaviorModel, got {model!r}")
+    if unknown := sorted(set(parameters) - set(models)):
+        raise EarnestError(f"parameters: there is no model {unknown[0]!r}; models are {', '.join(models)}")
+    ties = {model.preference.allows_ties for model in models.values()}
+    if len(ties) > 1:
+        raise EarnestError("sweep: some of the models know ties and some do not; give all a rule for ties, or none")
+    for name, least in {"users": 2, "comparisons": 1, "n_models": 2, "logs": 1}.items():
+        value = sizes[name]
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise EarnestError(f"{name}={value!r}: expected a whole number, {least} or more")
+
+
+def _with_columns(log: ComparisonLog, models: Mapping[str, BehaviorModel], seed: int) -> ComparisonLog:
+    """The log with every column that any of the models looks at; each sees the same."""
+    missing = {name for model in models.values() for name in model.context} - set(log.columns)
+    if not missing:
+        return log
+    frame = log.to_arrow().to_pandas()
+    for model in models.values():
+        drawn = draw_columns(model, len(frame), seed).columns
+        frame = frame.assign(**{name: value for name, value in drawn.items() if name in missing and name not in frame})
+    named: dict[str, Any] = {"category": "category"} if "category" in frame else {}
+    return read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **named)
+
+
+def _told(true: str, number: int, truth: Truth, log: ComparisonLog, fits: Mapping[str, Fit]) -> list[dict[str, Any]]:
+    """What each fit makes of one log."""
+    of = fits[true].attentiveness["user"]
+    eta = truth.attentiveness.set_index("user")["attentiveness"].loc[of].to_numpy()
+    labels = fits[true].attentiveness["comparisons"].to_numpy(dtype=float)
+    worth = {name: _worth(fit, log, labels, eta) for name, fit in fits.items()}
+    rows = []
+    for name, fit in fits.items():
+        mean = fit.attentiveness["mean"].to_numpy()
+        rows.append(
+            {
+                "true": true, "fitted": name, "log": number, "bias": float((mean - eta).mean()),
+                "rmse": float(np.sqrt(np.mean((mean - eta) ** 2))), "rank_correlation": _spearman(mean, eta),
+                "effective_labels": worth[name],
+                "loss": 1.0 - worth[name] / worth[true] if worth[true] > 0 else float("nan"),
+                "status": fit.status,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _worth(fit: Fit, log: ComparisonLog, labels: np.ndarray, eta: np.ndarray) -> float:
+    """True effective labels of the cut that a fit recommends."""
+    cut = replace(thresholds(fit, log), judge=None).recommend().threshold
+    kept = fit.attentiveness["mean"].to_numpy() >= cut
+    return float(max(labels[kept] @ eta[kept], 0.0) ** 2 / labels[kept].sum())
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def _table(runs: pd.DataFrame) -> pd.DataFrame:
+    by = runs.groupby(["true", "fitted"], sort=False)
+    mean = by[["bias", "rmse", "rank_correlation", "loss"]].mean()
+    out = mean.assign(
+        logs=by.size(), loss_worst=by["loss"].max(), loss_error=by["loss"].std(ddof=1) / np.sqrt(by.size())
+    )
+    columns = ["logs", "bias", "rmse", "rank_correlation", "loss", "loss_error", "loss_worst"]
+    return out[columns].reset_index()
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    wrong = table[table["true"] != table["fitted"]]
+    harmful = wrong[wrong["loss"] >= HARMFUL]
+    harmless = [name for name, of in wrong.groupby("fitted", sort=False) if (of["loss"] < HARMLESS).all()]
+    said = []
+    if harmless:
+        said.append(
+            f"Harmless wherever it is wrong (under {HARMLESS:.0%} of the effective labels): {_listed(harmless)}."
+        )
+    for row in harmful.sort_values("loss", ascending=False).itertuples():
+        said.append(f"{row.fitted} on logs of {row.true} loses {row.loss:.0%} of the effective labels.")
+    if not len(harmful):
+        said.append(f"No wrong model loses {HARMFUL:.0%} or more.")
+    return " ".join(said)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
