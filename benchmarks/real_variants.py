@@ -77,10 +77,12 @@ def by_user(fit, log):
     from earnest.diagnostics.users_apart import _log_marginals
     from earnest.inference.arrays import JNP
     from earnest.inference.marginal import chances_of
+    from earnest.inference.merge import usable_schema
     from earnest.inference.users import workload
 
     with jax.enable_x64(True):
-        work = workload(fit.model.count(log, fit.schema), fit.schema)
+        counts = fit.model.count(log, fit.schema)
+        work = workload(counts, usable_schema(fit.schema, counts, False))
         values = fit.table.unpack(JNP, jax.numpy.asarray(fit.free))
         chances = chances_of(fit.model, values, work.problem.cells)
         found = work.layout.patterns(_log_marginals(fit.model, values, work.problem, chances))

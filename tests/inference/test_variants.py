@@ -87,6 +87,8 @@ def test_the_likelihood_is_the_one_written_down(name, logs, settled):
 def test_four_engines_agree(settled, which):
     """Density and gradient of EM, NumPyro and PyMC, and the density in NumPy."""
     chosen = {name: ready for name, ready in settled.items() if which == "all" or name in ENGINES}
+    # Its Gauss rule has more terms to a sum than PyTensor adds in Python; "everything" has its attention, too.
+    chosen.pop("sample attention", None)
     drawn = {name: draws(ready.table, 1, seed=1) for name, ready in chosen.items()}
     inputs, outputs = [], []
     for name, ready in chosen.items():
@@ -150,7 +152,7 @@ def test_em_climbs_and_finds_the_truth(name):
 KNOWN = {
     name: {"attentiveness_alpha": 1.5, "attentiveness_beta": 1.0}
     for name in MODELS
-    if name not in ("logit-normal", "nonparametric", "signed", "signed partisans")
+    if isinstance(MODELS[name].attentiveness, er.Beta) and not MODELS[name].attentiveness.signed
 }
 
 

@@ -32,6 +32,7 @@ MODELS = {
     "sample attention": er.BehaviorModel(attention=er.SampleAttention(("dwell_time", "prompt_length"))),
     "signed partisans": er.BehaviorModel(er.Signed(), er.BradleyTerry(ties=er.Davidson()), er.Partisan()),
     "everything": er.BehaviorModel(
+        er.LogitNormal(),
         preference=er.TasteGroups(2, ties=er.Davidson()),
         casual=er.Partisan(),
         attention=er.SampleAttention(("dwell_time",)),
@@ -137,7 +138,7 @@ def population(name, values):
         return np.linspace(0, 1, 5), np.log(values["attentiveness_weight"])
     at = np.linspace(-8, 8, 16001)
     logit, step = 0.5 * np.sinh(at), 0.5 * np.cosh(at) * (at[1] - at[0])  # far out, for shapes near 0
-    if name == "logit-normal":
+    if name in ("logit-normal", "everything"):
         density = stats.norm.logpdf(logit, float(values["attentiveness_loc"]), float(values["attentiveness_scale"]))
     else:
         alpha, beta = (float(values[f"attentiveness_{shape}"]) for shape in ("alpha", "beta"))
