@@ -214,7 +214,7 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
         signed = np.sign(attentiveness)[user]
         above += signed * (probable * own / m).sum(0)
         below += (probable / m).sum(0)
-    weight = above / below
+    weight = np.maximum(above / below, 0.0)  # as it is written: nobody's votes are turned round
     total = float((counts.count * weight**2).sum())
     of_user = np.bincount(counts.user, weights=counts.count * weight, minlength=len(counts.users))
     return total + float(np.var(eta @ of_user)) / max(total, 1e-300)

@@ -61,27 +61,29 @@ def attentiveness(fit: Fit, ax: Axes | None = None, bins: int = 25) -> Axes:
     Args:
         fit: result of `fit_em`.
         ax: where to draw; by default a figure of its own.
-        bins: number of bins on [0, 1].
+        bins: number of bins on [0, 1] (or [-1, 1]).
 
     Returns:
         The axes.
     """
     axes = ax if ax is not None else new_figure()[1][0]
     means = np.asarray(fit.attentiveness["mean"], dtype=float)
-    heights, edges = np.histogram(means, bins=bins, range=(0.0, 1.0))
+    low = -1.0 if fit.model.attentiveness.signed else 0.0
+    heights, edges = np.histogram(means, bins=bins, range=(low, 1.0))
     width = edges[1] - edges[0]
     label = f"posterior means of {len(means):,} users"
     axes.bar(edges[:-1], heights, width, align="edge", color=BLUE, alpha=0.55, edgecolor="white", label=label)
     top = max(1, int(heights.max()))
-    grid = np.linspace(0.0, 1.0, 401)[1:-1]
+    grid = np.linspace(low, 1.0, 402)[1:-1]
     density = fit.population_density(grid)
     if density is not None:
         expected = np.asarray(density) * len(means) * width
         axes.plot(grid, expected, color=VERMILION, linewidth=2, label="fitted population (expected users a bin)")
         # A density may be infinite at 0 and 1: the histogram sets the scale, the curve leaves through the top.
         top = max(top, int(min(expected[20:-20].max(), 2.0 * top)))
-    axes.set(xlim=(0, 1), ylim=(0, 1.12 * top), ylabel="users")
-    axes.set_xlabel("attentiveness: share of votes in which a user really compares")
+    axes.set(xlim=(low, 1), ylim=(0, 1.12 * top), ylabel="users")
+    below = " (below 0: to pick the worse)" if low < 0 else ""
+    axes.set_xlabel(f"attentiveness: share of votes in which a user really compares{below}")
     axes.set_title("Who attends?")
     _legend_below(axes, columns=2)
     return axes

@@ -12,7 +12,10 @@ import pandas as pd
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.log import ComparisonLog
+from ..comparisons.schema import Schema
+from ..models.attention import Attention
 from ..models.behavior import BehaviorModel
+from ..models.component import Casual, Preference
 from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
 from .arrays import float64
@@ -151,6 +154,8 @@ def fit_counts(
     schema = counts.cells.schema
     if len(counts.count) == 0:
         raise InputError(f"{log.source}: the log has no comparisons")
+    if settings.method == "label":
+        _check_label(model, schema)
     model = model.prepare(counts)
     table = model.table(schema)
     points = starting_points(model, table)
@@ -191,6 +196,17 @@ def fit_counts(
     _say(settings, "users' intervals", 0, ascent.trace[-1] if ascent.trace else np.nan)
     fit = replace(fit, notes=(*fit.notes, *_boundary_notes(fit)))
     return replace(fit, attentiveness=estimate(fit, counts, by_pair=False, draws=DRAWS))
+
+
+def _check_label(model: BehaviorModel, schema: Schema) -> None:
+    """Label EM knows no more of a user than one attentiveness, the same in all comparisons."""
+    for component in model.components:
+        kinds = isinstance(component, Preference | Casual) and component.kinds(schema)
+        if getattr(component, "signed", False) or isinstance(component, Attention) or kinds:
+            raise EarnestError(
+                f"method='label' estimates one attentiveness a user and knows nothing of {type(component).__name__}; "
+                "fit with method='marginal'"
+            )
 
 
 def _fit_marginal(

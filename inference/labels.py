@@ -90,11 +90,12 @@ def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
     """See `Fit.leave_one_out_information`."""
     if log is None:
         entries = label_entries(fit, fit.counts, fit.schema)
-        return float((fit.counts.count * entries["weight"] ** 2).sum())
+        return float((fit.counts.count * np.maximum(entries["weight"], 0.0) ** 2).sum())
     table = label_table(fit, log)
     # An undirected model lists each vote in both orders.
     twice = 1.0 if fit.model.directed else 2.0
-    return float((table["comparisons"] * table["weight"] ** 2).sum() / twice)
+    # A weight below 0 is written as 0: those votes are not turned round.
+    return float((table["comparisons"] * np.maximum(table["weight"], 0.0) ** 2).sum() / twice)
 
 
 def _history(fit: Fit, counts: Counts) -> Counts:

@@ -226,7 +226,11 @@ class Fit:
         return kinds(self, log)
 
     def population_density(self, grid: np.ndarray) -> np.ndarray | None:
-        """Density of the fitted population at attentiveness `grid`, the shape of `grid`; None for finite levels."""
+        """Density of the fitted population at attentiveness `grid`, the shape of `grid`; None for finite levels.
+
+        Between 0 and 1, or -1 and 1 where attentiveness has a sign. Users of a kind that never attends are not in it:
+        it integrates to the share of the others.
+        """
         from .scoring import population_density
 
         return population_density(self, grid)

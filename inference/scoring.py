@@ -131,10 +131,17 @@ def population_density(fit: Fit, grid: np.ndarray) -> np.ndarray | None:
     """See `Fit.population_density`."""
     if fit.method == "label" or not isinstance(fit.model.attentiveness.latents(fit.schema), Continuous):
         return None
-    grid = np.asarray(grid, dtype=float)
-    if np.any((grid <= 0) | (grid >= 1)):
-        raise EarnestError("population_density: expected attentiveness strictly between 0 and 1")
-    logit = np.log(grid) - np.log1p(-grid)
+    grid, signed = np.asarray(grid, dtype=float), fit.model.attentiveness.signed
+    low = -1 if signed else 0
+    if np.any((grid <= low) | (grid >= 1) | (grid == 0)):
+        raise EarnestError(f"population_density: expected attentiveness strictly between {low} and 1, and not 0")
+    size = np.abs(grid)
+    logit = np.log(size) - np.log1p(-size)
     values = fit.table.unpack(JNP, jax.numpy.asarray(fit.free))
     log_density = np.asarray(fit.model.attentiveness.log_weights(JNP, values, jax.numpy.asarray(logit)))
-    return np.asarray(np.exp(log_density) / (grid * (1 - grid)))
+    if signed:
+        log_density = np.where(grid > 0, log_density[0], log_density[1])
+    kinds = fit.model.kinds(fit.schema)
+    shares = np.exp(np.asarray(fit.model.log_shares(JNP, values, fit.schema)))
+    able = shares[~kinds.never[: len(shares)]].sum() / shares.sum()
+    return np.asarray(able * np.exp(log_density) / (size * (1 - size)))
