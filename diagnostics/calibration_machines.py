@@ -176,7 +176,9 @@ class Machine:
         if not self.table.parameters:
             return {}
         n = len(next(iter(values.values())))
-        each = [self.model.attentiveness.canonical({k: v[i] for k, v in values.items()}) for i in range(n)]
+        each: list[Mapping[str, np.ndarray]] = [{k: v[i] for k, v in values.items()} for i in range(n)]
+        if all(parameter.name in values for parameter in self.table.parameters):
+            each = [self.model.canonical(one) for one in each]
         out = {}
         for parameter in self.table.parameters:
             if parameter.name in values:

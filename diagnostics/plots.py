@@ -82,8 +82,8 @@ def attentiveness(fit: Fit, ax: Axes | None = None, bins: int = 25) -> Axes:
         # A density may be infinite at 0 and 1: the histogram sets the scale, the curve leaves through the top.
         top = max(top, int(min(expected[20:-20].max(), 2.0 * top)))
     axes.set(xlim=(low, 1), ylim=(0, 1.12 * top), ylabel="users")
-    below = " (below 0: to pick the worse)" if low < 0 else ""
-    axes.set_xlabel(f"attentiveness: share of votes in which a user really compares{below}")
+    really = "share of votes in which a user really compares"
+    axes.set_xlabel(f"attentiveness: {really}" if low == 0 else "attentiveness (below 0: compares to pick the worse)")
     axes.set_title("Who attends?")
     _legend_below(axes, columns=2)
     return axes
