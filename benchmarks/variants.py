@@ -6,10 +6,11 @@ One JSON line a log; a run that was stopped goes on where it ended. Without --re
 
 Logs of 400 users x 15 votes on 3 models; the attentiveness is Beta(1.5, 1) where the variant does not replace it, all
 other parameters are drawn from their priors, anew for each log, skills at half their size: where one model wins nearly
-always, normal intervals are too narrow (at full size those of skills held the truth in 67 to 82 %). Judged, by variant: intervals of each parameter's
-entries together hold the truth in 75 % or more (of 20 logs at 90 %, fewer happen once in 90 times), those of all
-parameters in 82 to 97 %, every fit ends `converged` or `boundary`, and no step of EM goes down. Entries on their
-boundary have no interval; how many is told. Lines are those of the component's class without docstrings and blanks.
+always, normal intervals are too narrow (at full size those of skills held the truth in 67 to 82 %). Judged, by
+variant: intervals of each parameter's entries together hold the truth in 75 % or more (of 20 logs at 90 %, fewer
+happen once in 90 times), those of all parameters in 82 to 97 %, every fit ends `converged` or `boundary`, and no step
+of EM goes down. Entries on their boundary have no interval; how many is told. Lines are those of the component's class
+without docstrings and blanks.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ def lines_of(model):
     """Lines of the variant's component, the one that differs from the default model's."""
     from earnest import BehaviorModel
 
-    pairs = zip(model.components, BehaviorModel().components, strict=True)
-    changed = [(type(part) is type(usual), type(part)) for part, usual in pairs if part != usual]
+    usual = BehaviorModel().roles
+    changed = [
+        (type(part) is type(usual.get(role)), type(part))
+        for role, part in model.roles.items()
+        if part != usual.get(role)
+    ]
     source = inspect.getsource(min(changed, key=lambda change: change[0])[1])  # another class before other settings
     kept, before = set(), None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
