@@ -1,0 +1,171 @@
+"""Kinds of users and attention by comparison: users and labels against sums over kinds and a fine grid, in loops."""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import logsumexp
+
+import earnest as er
+from earnest.comparisons.errors import EarnestError
+from earnest.inference.results import Fit
+from earnest.inference.scoring import estimate
+from earnest.inference.users_given import users_given
+
+_here = Path(__file__)
+_variants = runpy.run_path(str(_here.parents[1] / "models" / "variants.py"))
+MODELS = {name: _variants["MODELS"][name] for name in ("tastes", "signed partisans", "sample attention", "everything")}
+OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
+
+
+class Exact:
+    """A user's joint weights of kinds and levels, from probabilities written down a second time."""
+
+    def __init__(self, name, fit, frame):
+        self.name, self.values, self.frame = name, fit.parameters, frame
+        self.models = sorted({*frame["model_a"], *frame["model_b"]})
+        self.eta, self.log_weight = _variants["population"](name, self.values)
+        self.kinds = _variants["kinds"](name, self.values)
+
+    def vote(self, row, kind, outcome):
+        """How often it is attended at every level, P as this kind of user has it, C, and P of one in earnest."""
+        _, taste, favourite = kind
+        a, b = self.models.index(row["model_a"]), self.models.index(row["model_b"])
+        preferred = _variants["attended"](self.name, self.values, a, b, row, {}, taste)
+        careless = _variants["casual"](self.name, self.values, row, {}, a, b, favourite)
+        attends = _variants["attention"](self.name, self.eta, self.values, row, self.frame)
+        attends = np.zeros_like(self.eta) if favourite is not None else attends * np.ones_like(self.eta)
+        p = np.where(self.eta < 0, preferred[(1, 0, 2)[outcome]], preferred[outcome])
+        return attends, p, careless, preferred
+
+    def joint(self, rows):
+        """Probability of each kind and level with these votes, (kind, level), not normalised; its logarithm."""
+        out = []
+        for kind in self.kinds:
+            joint = self.log_weight + np.log(kind[0])
+            for row in rows:
+                attends, p, c, _ = self.vote(row, kind, OUTCOMES[row["winner"]])
+                joint = joint + np.log(attends * p + (1 - attends) * c[OUTCOMES[row["winner"]]])
+            out.append(joint)
+        return np.array(out)
+
+    def value(self):
+        """Attentiveness of every kind and level."""
+        return np.array([self.eta * (kind[2] is None) for kind in self.kinds])
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def told(request):
+    name = request.param
+    truth = MODELS[name].simulate(6, [1, 2, 3, 5, 8, 4], 3, seed=11)
+    log = truth.log
+    counts = MODELS[name].count(log)
+    model = MODELS[name].prepare(counts)
+    free = model.table(counts.cells.schema).pack(model.canonical(truth.parameters))
+    unknown = np.full((len(free), len(free)), np.nan)
+    # As if the truth had been estimated: nothing here is about estimates.
+    fit = Fit(model, counts.cells.schema, counts, "marginal", "map", free, unknown, free, unknown, pd.DataFrame(),
+              np.zeros(0), "converged", 0, (), fingerprint=log.fingerprint())  # fmt: skip
+    with jax.enable_x64(True):
+        fit = replace(fit, attentiveness=estimate(fit, counts, False, draws=0))
+    frame = log.to_arrow().to_pandas()
+    return name, fit, log, frame, Exact(name, fit, frame)
+
+
+def test_users_are_those_of_the_sums(told):
+    _, fit, log, frame, exact = told
+    above = fit.probability_above(0.3).set_index("user")["probability"]
+    kinds = fit.kinds().set_index("user") if len(exact.kinds) > 1 else None
+    value = exact.value()
+    for user, rows in frame.groupby("user"):
+        weight = np.exp((joint := exact.joint(rows.to_dict("records"))) - logsumexp(joint))
+        mine = fit.attentiveness.set_index("user").loc[user]
+        mean = (weight * value).sum()
+        assert mine["mean"] == pytest.approx(mean, abs=1e-6)
+        assert mine["sd"] == pytest.approx(np.sqrt((weight * (value - mean) ** 2).sum()), abs=1e-5)
+        assert above[user] == pytest.approx((weight * (value > 0.3)).sum(), abs=2e-4)  # the grid's own step
+        if kinds is not None:
+            # The sign of attentiveness comes first among the kinds.
+            rest = weight.sum(1) if exact.eta.min() >= 0 else np.concatenate(
+                [(weight * (exact.eta > 0)).sum(1), (weight * (exact.eta < 0)).sum(1)])  # fmt: skip
+            np.testing.assert_allclose(kinds.loc[user].to_numpy(dtype=float), rest, atol=1e-6)
+
+
+def test_labels_are_those_of_the_sums(told):
+    """Each vote against all others of its user."""
+    _, fit, log, frame, exact = told
+    keys = ["user", "model_a", "model_b", "winner", *fit.context]
+    labels = fit.label_table(log).set_index(keys)
+    against = exact.eta < 0
+    for _, rows in frame.groupby("user"):
+        records = rows.to_dict("records")
+        whole = exact.joint(records)
+        whole = np.exp(whole - logsumexp(whole))
+        for number, row in enumerate(records):
+            y = OUTCOMES[row["winner"]]
+            left = exact.joint(records[:number] + records[number + 1 :])
+            left = np.exp(left - logsumexp(left))
+            found = labels.loc[tuple(row[key] for key in keys)]
+            weight = responsibility = noise = doubt = 0.0
+            for kind, before, after in zip(exact.kinds, left, whole, strict=True):
+                attends, p, c, preferred = exact.vote(row, kind, y)
+                attended = attends * p / (attends * p + (1 - attends) * c[y])
+                weight += (before * attends * np.where(against, -1.0, 1.0)).sum()
+                responsibility += (after * attended * ~against).sum()
+                if y < 2:
+                    casual, wanted = c[1 - y] / (c[0] + c[1]), preferred[1 - y] / (preferred[0] + preferred[1])
+                    noise += (before * ((1 - attends) * casual + attends * against)).sum()
+                    doubt += (after * ((1 - attended) * wanted + attended * against)).sum()
+            expected = {"weight": weight, "responsibility": responsibility}
+            if y < 2:
+                expected |= {"label_noise": noise, "label_noise_posterior": doubt}
+            for quantity, value in expected.items():
+                assert float(np.ravel(found[quantity])[0]) == pytest.approx(value, abs=1e-6), quantity
+
+
+def test_draws_given_the_globals_have_the_mean_and_the_mass(told):
+    """Attentiveness drawn by inverting the distribution function, over its branches."""
+    _, fit, *_ = told
+    values = {name: np.repeat(np.asarray(value)[None], 400, 0) for name, value in fit.parameters.items()}
+    levels = (np.arange(400) + 0.5) / 400
+
+    def uniforms(first, n):
+        return np.repeat(levels[first : first + n, None], len(fit.counts.users), 1)
+
+    with jax.enable_x64(True):
+        pieces = list(users_given(fit.model, fit.counts, values, uniforms))
+    drawn = np.concatenate([piece.attentiveness for piece in pieces])
+    assert (np.diff(drawn, axis=0) >= -1e-9).all()
+    np.testing.assert_allclose(drawn.mean(0), fit.attentiveness["mean"], atol=2e-3)
+    np.testing.assert_allclose((drawn > 0.3).mean(0), fit.probability_above(0.3)["probability"], atol=4e-3)
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(EarnestError, match="TasteGroups cannot stand beside Signed, PositionBias: who turns one taste"):
+        er.BehaviorModel(er.Signed(), er.TasteGroups(2))
+    log = er.BehaviorModel().simulate(10, 5, 3, seed=1).log
+    for model, name in {
+        er.BehaviorModel(er.Signed()): "Signed",
+        er.BehaviorModel(preference=er.TasteGroups(2)): "TasteGroups",
+        er.BehaviorModel(casual=er.Partisan()): "Partisan",
+        er.BehaviorModel(attention=er.SampleAttention(("x",))): "SampleAttention",
+    }.items():
+        with pytest.raises(EarnestError, match="is missing|no column|'x'" if name == "SampleAttention" else name):
+            er.fit_em(model, log, method="label")
+    for bad, words in {
+        lambda: er.SampleAttention(()): "at least one numeric column",
+        lambda: er.SampleAttention(("x",), scales=(0.0,)): "one positive number",
+        lambda: er.SampleAttention(("x",), centres=(np.nan,)): "one number",
+        lambda: er.TasteGroups(1): "2 or more",
+        lambda: er.Partisan(loyalty=0.4): "between 1/2 and 1",
+        lambda: er.Partisan(by_category=True): "over all categories",
+        lambda: er.BehaviorModel(attention=er.Beta()): "expected an Attention component",
+    }.items():
+        with pytest.raises(EarnestError, match=words):
+            bad()
+    with pytest.raises(EarnestError, match="tells no kinds of users apart"):
+        er.fit_em(er.BehaviorModel(), log, restarts=False).kinds()
