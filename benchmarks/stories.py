@@ -156,7 +156,7 @@ def judge_adversaries(rows):
     ]  # fmt: skip
 
 
-RIGGED = (0.01, 0.05, 0.20)
+RIGGED, NAMED = (0.01, 0.05, 0.20), 0.9  # a user is named where a favourite is so probable
 
 
 def rigging(seed):
@@ -184,8 +184,8 @@ def rigging(seed):
     clean, default = (er.fit_em(er.BehaviorModel(), given) for given in (truth.log, log))
     partisan = er.fit_em(er.BehaviorModel(casual=er.Partisan()), log)
     kinds = partisan.kinds().set_index("user")
-    named = kinds[f"for {target}"] > 0.5
-    anybody = kinds["no favourite"] < 0.5
+    named = kinds[f"for {target}"] > NAMED
+    favourite = 1 - kinds["no favourite"]
     is_partisan = kinds.index.str.startswith("partisan_")
 
     def order(fit):
@@ -193,7 +193,9 @@ def rigging(seed):
 
     where = len(models) - 1
     return {"share": share, "restored": order(partisan) == order(clean), "found": float(named[is_partisan].mean()),
-            "false": float(anybody[~is_partisan].mean()), "default_rank": order(default).index(where) + 1,
+            "false": float((favourite > NAMED)[~is_partisan].mean()),
+            "false_half": float((favourite > 0.5)[~is_partisan].mean()),
+            "default_rank": order(default).index(where) + 1,
             "default_kept": bool(order(default) == order(clean)),
             "default_shift": float(default.parameters["skill"][where] - clean.parameters["skill"][where]),
             "shift": float(partisan.parameters["skill"][where] - clean.parameters["skill"][where])}  # fmt: skip
@@ -209,7 +211,7 @@ def judge_rigging(rows):
                 f"{share:.0%} rigged: order restored in {mean['restored']:.0%} (default {mean['default_kept']:.0%}, "
                 f"target's skill off by {mean['shift']:+.2f} against {mean['default_shift']:+.2f}, ranked "
                 f"{mean['default_rank']:.1f} of 6), {mean['found']:.1%} of partisans named, {mean['false']:.2%} false "
-                "alarms (asked 90 % and 1 %)",
+                f"alarms (asked 90 % and 1 %; {mean['false_half']:.2%} where a favourite is the likelier)",
                 mean["restored"] == 1 and mean["found"] >= 0.9 and mean["false"] <= 0.01,
             ))  # fmt: skip
     return out

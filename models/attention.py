@@ -35,7 +35,8 @@ class SampleAttention(Attention):
 
     Dwell time, length of the prompt, time in the session: numeric columns, each less its mean and over its standard
     deviation, so that eta_u is a user's attentiveness to an average comparison. Nothing is approximated: however many
-    values a column has, each vote has its own.
+    values a column has, each vote has its own. A column that is the same in all of a user's comparisons (a signup
+    channel, as 0 or 1) tells how far the attentiveness of such users lies from the others'.
 
     Args:
         covariates: names of numeric columns.

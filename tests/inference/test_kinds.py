@@ -18,7 +18,7 @@ from earnest.inference.users_given import users_given
 
 _here = Path(__file__)
 _variants = runpy.run_path(str(_here.parents[1] / "models" / "variants.py"))
-MODELS = {name: _variants["MODELS"][name] for name in ("tastes", "signed partisans", "sample attention", "everything")}
+MODELS, SIMPLE = _variants["MODELS"], ("tastes", "sample attention")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
 
@@ -58,7 +58,10 @@ class Exact:
         return np.array([self.eta * (kind[2] is None) for kind in self.kinds])
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=["signed partisans", "everything", *(pytest.param(n, marks=pytest.mark.long) for n in SIMPLE)],
+)
 def told(request):
     name = request.param
     truth = MODELS[name].simulate(6, [1, 2, 3, 5, 8, 4], 3, seed=11)
@@ -77,7 +80,7 @@ def told(request):
 
 
 def test_users_are_those_of_the_sums(told):
-    _, fit, log, frame, exact = told
+    _, fit, _, frame, exact = told
     above = fit.probability_above(0.3).set_index("user")["probability"]
     kinds = fit.kinds().set_index("user") if len(exact.kinds) > 1 else None
     value = exact.value()
