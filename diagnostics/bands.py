@@ -201,7 +201,8 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
     kinds = model.kinds(view.schema)
     above, below = np.zeros(len(cell)), np.zeros(len(cell))
     for s, attentiveness in enumerate(eta):
-        chances = cell_chances(NUMPY, model, {name: value[s] for name, value in values.items()}, view)
+        given = {name: value[s] for name, value in values.items()}
+        chances = cell_chances(NUMPY, model, given, view)
         a = np.abs(attentiveness)[user]
         p, c = (np.atleast_2d(part)[:, cell] for part in (chances.p, chances.c))
         m = np.maximum(a * p + (1 - a) * c, 1e-300)  # (kind, entry)
@@ -210,7 +211,7 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
             share, rest = (part[cell] for part in chances.odds)
             whole = a * share + (1 - a) * rest
             m, own = m / whole, np.broadcast_to(a * share / whole, m.shape)
-        probable = _of_kinds(model, kinds, chances, counts, m, attentiveness)[:, user]
+        probable = _of_kinds(model, kinds, chances, counts, m, attentiveness, given)[:, user]
         signed = np.sign(attentiveness)[user]
         above += signed * (probable * own / m).sum(0)
         below += (probable / m).sum(0)
@@ -220,9 +221,21 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
     return total + float(np.var(eta @ of_user)) / max(total, 1e-300)
 
 
+def _log_share_of_zero(model: BehaviorModel, values: dict[str, np.ndarray], counts: Counts) -> float:
+    """Log of the population's weight at attentiveness 0, of finite levels."""
+    kind = model.attentiveness.latents(counts.cells.schema)
+    if not isinstance(kind, Finite):
+        return 0.0
+    latent = np.arange(kind.size)
+    weights = np.exp(np.asarray(model.attentiveness.log_weights(NUMPY, values, latent)))
+    zero = np.asarray(model.attentiveness.attention(NUMPY, values, latent)[0]) == -np.inf
+    return float(np.log(max(weights[zero].sum(), 1e-300)))
+
+
 def _of_kinds(
-    model: BehaviorModel, kinds: Kinds, chances: Chances, counts: Counts, m: np.ndarray, attentiveness: np.ndarray
-) -> np.ndarray:
+    model: BehaviorModel, kinds: Kinds, chances: Chances, counts: Counts, m: np.ndarray, attentiveness: np.ndarray,
+    values: dict[str, np.ndarray],
+) -> np.ndarray:  # fmt: skip
     """Probability of each kind given the votes, the globals and the attentiveness, (kind, user)."""
     n = len(counts.users)
     if kinds.size == 1:
@@ -236,6 +249,10 @@ def _of_kinds(
     ) or not kinds.never.any()  # fmt: skip
     possible = (sign == np.array(kinds.factor)[:, None]) | ((sign == 0) & zero_is_a_level)
     log_prob = np.where(possible, log_prob, -np.inf)
+    if zero_is_a_level:
+        # At 0 two stories compete: one who never attends, and one who might, at the level 0 of the population.
+        log_zero = _log_share_of_zero(model, values, counts)
+        log_prob = np.where((sign == 0) & ~kinds.never[:, None], log_prob + log_zero, log_prob)
     log_prob -= log_prob.max(0)
     return np.asarray(np.exp(log_prob) / np.exp(log_prob).sum(0))
 

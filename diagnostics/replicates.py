@@ -204,14 +204,16 @@ class Believed:
         each = max(min(many, self.draws) // len(chosen), 1)
         work, table = workload(self.counts), self.model.table(schema)
         slot = work.layout.slot[work.pattern_of_user]
-        factor = np.array(self.model.kinds(schema).factor)
+        kinds = self.model.kinds(schema)
+        factor = np.array(kinds.factor)
         for draw in chosen:
             free = table.pack(self.at(draw))
             nodes = nodes_at(self.model, free, work.problem)
             uniforms = np.random.default_rng([seed, 8, int(draw)]).random((each, users))
             for eta, kind in zip(*map(np.asarray, _at_nodes(self.model, free, work.problem, nodes, slot, uniforms)),
                                  strict=True):  # fmt: skip
-                yield int(draw), Drawn(np.where(self.sure, 1.0, factor[kind] * eta), kind)
+                own = np.where(self.sure, kinds.in_earnest(kind), kind)
+                yield int(draw), Drawn(np.where(self.sure, 1.0, factor[kind] * eta), own)
 
 
 @partial(jax.jit, static_argnames=("model",))

@@ -30,6 +30,7 @@ __all__ = [
     "dispersed_points",
     "native_statement",
     "no_counterpart",
+    "refuse_explicit",
     "settle",
     "values_at",
 ]
@@ -204,8 +205,19 @@ def native_statement(model: BehaviorModel, log: ComparisonLog, latent: str, back
     if latent not in ("marginal", "explicit"):
         raise EarnestError(f"latent={latent!r}: expected 'marginal' or 'explicit'")
     settled = settle(model, log)
+    if latent == "explicit":
+        refuse_explicit(settled)
     check_priors(settled.table, backend)
     return settled.statement(cast(Form, latent))
+
+
+def refuse_explicit(settled: Settled) -> None:
+    """Raise an `EarnestError` where kinds of users are told apart: sampled users are of none."""
+    if settled.model.kinds(settled.table.schema).size > 1:
+        raise EarnestError(
+            "latent='explicit': the model tells kinds of users apart, which are summed out together with their "
+            "attentiveness; use latent='marginal'"
+        )
 
 
 def no_counterpart(parameter: Parameter, backend: str) -> EarnestError:

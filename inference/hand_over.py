@@ -82,6 +82,9 @@ class _Posterior:
                 "the posterior was kept without its users; sample with keep_users='draws' or keep_users='summary'"
             )
         place = places(of, users)
+        if (place < 0).any():
+            missing = str(np.asarray(users)[place < 0][0])
+            raise EarnestError(f"the posterior holds nothing of user {missing!r}; sample the log again")
         frame = pd.DataFrame({"user": users, "comparisons": comparisons, "mean": mean[place], "sd": sd[place]})
         return frame[among(users, as_names(log.users))].reset_index(drop=True)
 

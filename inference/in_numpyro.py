@@ -47,6 +47,7 @@ def to_numpyro(model: BehaviorModel, log: ComparisonLog, latent: Form = "margina
 
     Raises:
         InputError: the log does not suit the model.
+        EarnestError: the explicit form of a model that tells kinds of users apart; they are summed out in the marginal.
         EarnestError: when the model is run with 32-bit arrays.
 
     Reference: model.md, section 6.

@@ -48,6 +48,7 @@ def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal")
 
     Raises:
         InputError: the log does not suit the model.
+        EarnestError: the explicit form of a model that tells kinds of users apart; they are summed out in the marginal.
 
     Reference: model.md, section 6.
     """

@@ -14,7 +14,7 @@ Dense groups: one set of nodes serves all; its spacing is bounded by the curvatu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -67,7 +67,7 @@ def log_joint(
 ) -> Any:
     """The log-joint log w_k + sum_c n_c log m_kc without quadrature weight, for one chunk, nats, (pattern, node).
 
-    Kinds of users are summed out: all have the same nodes, and the rule is exact for each of them.
+    Kinds of users are summed out: all have the same nodes, which suit each of them.
     """
     joint = log_joint_by_kind(model, schema, values, group, latent, chances)
     return jax.scipy.special.logsumexp(joint, axis=0) if chances.by_kind else joint
@@ -103,6 +103,8 @@ def place_nodes(
         return _shared(model, schema, values, group, chances, size)
 
     def place(piece: Group) -> tuple[Any, Any]:
+        if chances.by_kind:
+            return _follow_kinds(model, schema, values, piece, chances, height)
         return _follow(lambda x: log_joint(model, schema, values, piece, x, chances), height, NODES)
 
     latent, log_dx = over_chunks(place, group)
@@ -141,11 +143,64 @@ def _shared(
     return Nodes(latent, log_dx, jnp.broadcast_to(_SHARED_SCALE * step / needed, (chunks,)))
 
 
-def _follow(log_density: Callable[[Any], Any], height: int, size: int) -> tuple[Any, Any]:
+def _follow_kinds(
+    model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, chances: Chances, height: int
+) -> tuple[Any, Any]:
+    """Nodes that follow the posterior of every kind of user at once, for one chunk.
+
+    Each kind's density has a mode m_j and a width s_j of its own, and they may lie far apart. Equal steps in
+    t = sum_j arcsinh((x - m_j) / s_j) are dense at all of them, and the map stays analytic; with one kind it is that of
+    `_follow`. Kinds that are exp(-40) as probable as the best are left out.
+    """
+
+    def of_kind(kind: Any) -> tuple[Any, ...]:
+        def density(x: Any) -> Any:
+            one = replace(chances, p=chances.p[kind][None], c=chances.c[kind][None])
+            log_a, log_rest = model.attentiveness.attention(JNP, values, x)
+            log_lik = log_likelihood(group, jnp.exp(log_a), jnp.exp(log_rest), one)[0]
+            return log_lik + _log_weights(model, schema, values, x, chances)[kind]
+
+        mode, left, right = _located(density, height)
+        return mode, left, right, density(mode) + jnp.log(left + right)
+
+    kinds = model.kinds(schema)
+    mode, left, right, mass = jax.lax.map(of_kind, jnp.arange(kinds.size))
+    alive = mass > jnp.max(mass, axis=0) - _DROP
+    scale = jnp.minimum(jnp.minimum(left, right) / _SHARPNESS, _WIDEST)
+    low = jnp.min(jnp.where(alive, mode - left, jnp.inf), axis=0)
+    high = jnp.max(jnp.where(alive, mode + right, -jnp.inf), axis=0)
+
+    def steps(x: Any) -> Any:
+        return jnp.sum(jnp.where(alive, jnp.arcsinh((x - mode) / scale), 0.0), axis=0)
+
+    size = NODES * min(kinds.shape[0] * kinds.shape[1] + bool(kinds.never.any()), 4)
+    first, last = steps(low), steps(high)
+    step = (last - first) / (size - 1)
+    wanted = first + step * jnp.arange(size)
+
+    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+        below, above = ends
+        middle = 0.5 * (below + above)
+        short = steps(middle) < wanted
+        return jnp.where(short, middle, below), jnp.where(short, above, middle)
+
+    ends = jnp.broadcast_to(low, wanted.shape), jnp.broadcast_to(high, wanted.shape)
+    below, above = jax.lax.fori_loop(0, 60, halve, ends)
+    latent = 0.5 * (below + above)
+    slope = jnp.sum(jnp.where(alive, 1.0 / jnp.sqrt(scale**2 + (latent - mode) ** 2), 0.0), axis=0)
+    return latent, jnp.log(step) - jnp.log(slope)
+
+
+def _located(log_density: Callable[[Any], Any], height: int) -> tuple[Any, Any, Any]:
+    """Mode of each pattern's density, and how far to its left and right it has fallen by `_DROP`, (pattern, 1) each."""
     scan = jnp.broadcast_to(jnp.asarray(_SCAN), (height, len(_SCAN)))
     mode = _zoom(log_density, scan)
     falls = _falls(log_density, mode)
-    left, right = falls[:, :1], falls[:, 1:]
+    return mode, falls[:, :1], falls[:, 1:]
+
+
+def _follow(log_density: Callable[[Any], Any], height: int, size: int) -> tuple[Any, Any]:
+    mode, left, right = _located(log_density, height)
     scale = jnp.minimum(jnp.minimum(left, right) / _SHARPNESS, _WIDEST)
     low, high = -jnp.arcsinh(left / scale), jnp.arcsinh(right / scale)
     step = (high - low) / (size - 1)

@@ -17,7 +17,7 @@ from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
 from .arrays import float64
 from .choice import MOST_EXPLICIT, choose
-from .compiled import Form, Settled, Statement, check_priors, settle, values_at
+from .compiled import Form, Settled, Statement, check_priors, refuse_explicit, settle, values_at
 from .fitting import fit_em
 from .integration import SAMPLED
 from .packages import installed, without_widgets
@@ -123,6 +123,7 @@ def sample(
         )
     check_priors(settled.table, {"numpyro": "NumPyro", "pymc": "PyMC"}[backend])
     if latent == "explicit":
+        refuse_explicit(settled)
         _check_size(settled, chains * (draws + tune))
     if fit is not None:
         _check_fit(fit, settled.model, log)

@@ -123,6 +123,11 @@ def kinds(fit: Fit, log: ComparisonLog | None) -> pd.DataFrame:
     counts, by_pair = (fit.counts, False) if log is None else count_for(fit, log)
     work = workload(counts, usable_schema(fit.schema, counts, by_pair))
     probability = kind_probabilities(fit.model, fit.free, work)[work.pattern_of_user]
+    if (sure := fit.model.attends(counts.users)).any():
+        # Of who is known to attend only the taste is open.
+        own = fit.model.kinds(fit.schema).in_earnest(np.arange(len(names)))
+        moved = np.stack([probability[:, own == kind].sum(1) for kind in range(len(names))], axis=1)
+        probability = np.where(sure[:, None], moved, probability)
     return pd.DataFrame({"user": as_names(counts.users), **dict(zip(names, probability.T, strict=True))})
 
 

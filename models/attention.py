@@ -77,8 +77,10 @@ class SampleAttention(Attention):
         share = counts / max(float(np.sum(counts)), 1e-300)
         centres = self.centres or tuple(float(share @ column) for column in columns)
         spread = (np.sqrt(share @ (x - centre) ** 2) for x, centre in zip(columns, centres, strict=True))
-        # A constant column has no scale, and its slope is left to the prior.
-        return replace(self, centres=centres, scales=self.scales or tuple(float(sd) or 1.0 for sd in spread))
+        # A constant column (but for rounding) has no scale, and its slope is left to the prior.
+        least = [1e-9 * max(float(np.max(np.abs(column), initial=0.0)), 1e-300) for column in columns]
+        scales = self.scales or tuple(float(sd) if sd > at else 1.0 for sd, at in zip(spread, least, strict=True))
+        return replace(self, centres=centres, scales=scales)
 
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
         return self.measure(cells, counts)

@@ -70,8 +70,7 @@ class BehaviorModel:
             raise EarnestError(f"BehaviorModel(attention={self.attention!r}): expected an Attention component or None")
         for component in self.components:
             if reason := component.objection(self):
-                listed = ", ".join(type(part).__name__ for part in self.components if part is not component)
-                raise EarnestError(f"{type(component).__name__} cannot stand beside {listed}: {reason}")
+                raise EarnestError(f"{type(component).__name__} cannot stand {reason}")
 
     @property
     def components(self) -> tuple[Component, ...]:

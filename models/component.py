@@ -184,7 +184,7 @@ class Component:
         return dict(values)
 
     def objection(self, model: Any) -> str:
-        """Why the component makes no sense beside the others of a model, in a line, or "" (default)."""
+        """Why the component cannot stand beside another of a model's ("beside Signed: ..."), or "" (default)."""
         return ""
 
     @property

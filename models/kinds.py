@@ -101,6 +101,12 @@ class Kinds:
         shares = log_shares.reshape((1, self.size // signs, *(1,) * len(inner)))
         return (first[:, None] + shares).reshape((self.size, *inner))
 
+    def in_earnest(self, kind: Any) -> Any:
+        """The kinds of users who are known to attend: their own taste, sincere, of a kind that attends; NumPy."""
+        _, taste, habit = np.unravel_index(kind, self.shape)
+        able = int(np.argmax(np.array(self.factor).reshape(self.shape)[0, 0] > 0))
+        return np.ravel_multi_index((np.zeros_like(taste), taste, np.full_like(habit, able)), self.shape)
+
     def of_component(self, values: Any, which: int) -> Any:
         """Sum of (kind, ...) over the other components' kinds, (component's kind, ...)."""
         cube = values.reshape((*self.shape, *values.shape[1:]))

@@ -57,8 +57,9 @@ class Partisan(PositionBias):
         check_prior(self, "favourite_prior", SIMPLEX)
         if self.by_category:
             raise EarnestError("Partisan(by_category=True): partisans are told apart over all categories together")
-        if isinstance(self.loyalty, bool) or not isinstance(self.loyalty, int | float) or not 0.5 < self.loyalty < 1:
+        if not isinstance(self.loyalty, int | float | np.number) or not 0.5 < self.loyalty < 1:
             raise EarnestError(f"Partisan(loyalty={self.loyalty!r}): expected a number between 1/2 and 1")
+        object.__setattr__(self, "loyalty", float(self.loyalty))
 
     def kinds(self, schema: Schema) -> tuple[str, ...]:
         return ("no favourite", *(f"for {model}" for model in schema.models))

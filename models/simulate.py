@@ -152,9 +152,8 @@ def draw_users(
         rng.choice(n, size=size, p=np.exp(part.log_kinds(NUMPY, values))) if n > 1 else np.zeros(size, dtype=int)
         for part, n in ((model.preference, kinds.shape[1]), (model.casual, kinds.shape[2]))
     )
-    attends = model.casual.attends(schema)
-    casual = np.where(sure, attends.index(True) if attends else 0, casual)
     kind = np.ravel_multi_index((sign, preference, casual), kinds.shape)
+    kind = np.where(sure, kinds.in_earnest(kind), kind)
     return Drawn(np.where(kinds.never[kind], 0.0, eta), kind)
 
 

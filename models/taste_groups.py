@@ -52,8 +52,9 @@ class TasteGroups(WithTies):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.tastes, int) or isinstance(self.tastes, bool) or self.tastes < 2:
+        if not isinstance(self.tastes, int | np.integer) or isinstance(self.tastes, bool) or self.tastes < 2:
             raise EarnestError(f"TasteGroups(tastes={self.tastes!r}): expected a whole number, 2 or more")
+        object.__setattr__(self, "tastes", int(self.tastes))
         check_prior(self, "prior", ZERO_SUM)
         check_prior(self, "weight_prior", SIMPLEX)
 
@@ -88,7 +89,9 @@ class TasteGroups(WithTies):
         return [{"skill": skill, "taste_weight": even} for skill in lean[: 6 if schema.n_models > 2 else 1]]
 
     def objection(self, model: Any) -> str:
-        return "who turns one taste round is of the opposite one" if model.attentiveness.signed else ""
+        other = type(model.attentiveness).__name__
+        signed = model.attentiveness.signed
+        return f"beside {other}: who turns one taste round is of the opposite one" if signed else ""
 
     def canonical(self, values: Values) -> dict[str, np.ndarray]:
         order = np.argsort(-np.asarray(values["taste_weight"]), kind="stable")

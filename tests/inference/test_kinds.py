@@ -11,10 +11,17 @@ import pytest
 from scipy.special import logsumexp
 
 import earnest as er
+from earnest.comparisons.cells import Cells, Counts
 from earnest.comparisons.errors import EarnestError
+from earnest.comparisons.schema import Schema
+from earnest.diagnostics.bands import _left_out
+from earnest.diagnostics.replicates import Believed
+from earnest.inference.labels import label_entries
 from earnest.inference.results import Fit
 from earnest.inference.scoring import estimate
+from earnest.inference.users import kind_probabilities, summarise, workload
 from earnest.inference.users_given import users_given
+from earnest.models.component import CellView
 
 _here = Path(__file__)
 _variants = runpy.run_path(str(_here.parents[1] / "models" / "variants.py"))
@@ -148,7 +155,7 @@ def test_draws_given_the_globals_have_the_mean_and_the_mass(told):
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(EarnestError, match="TasteGroups cannot stand beside Signed, PositionBias: who turns one taste"):
+    with pytest.raises(EarnestError, match="TasteGroups cannot stand beside Signed: who turns one taste"):
         er.BehaviorModel(er.Signed(), er.TasteGroups(2))
     log = er.BehaviorModel().simulate(10, 5, 3, seed=1).log
     for model, name in {
@@ -172,3 +179,110 @@ def test_what_makes_no_sense_is_refused():
             bad()
     with pytest.raises(EarnestError, match="tells no kinds of users apart"):
         er.fit_em(er.BehaviorModel(), log, restarts=False).kinds()
+
+
+SPLIT = er.BehaviorModel(er.Beta(), er.TasteGroups(2), er.CoinFlip())
+
+
+@pytest.mark.parametrize("n", [40, 20_000, 100_000])
+@pytest.mark.parametrize(
+    ("skill", "share"), [([[1.0, -1.0], [0.2, -0.2]], 0.575), ([[1.5, -1.5], [0.12, -0.12]], 0.56)]
+)
+def test_a_heavy_user_of_two_possible_tastes(n, skill, share):
+    """Two narrow peaks far apart, both as probable: nodes must follow both."""
+    cells = Cells(Schema(("a", "b"), ((0, 1),), False), np.array([0, 0]), np.array([1, 1]), np.array([0, 1]))
+    won = round(share * n)
+    votes = np.array([won, n - won], dtype=float)
+    counts = Counts(np.array(["u"], dtype=object), cells, np.array([0, 0]), np.array([0, 1]), votes)
+    free = SPLIT.table(cells.schema).pack({"attentiveness_alpha": np.array(1.0), "attentiveness_beta": np.array(1.0),
+                                           "skill": np.array(skill), "taste_weight": np.array([0.5, 0.5])})  # fmt: skip
+    with jax.enable_x64(True):
+        work = workload(counts, dense=False)
+        found, kinds = summarise(SPLIT, free, work, (0.1, 0.5, 0.9)), kind_probabilities(SPLIT, free, work)
+    eta = (np.arange(2_000_000) + 0.5) / 2e6
+    p = 1 / (1 + np.exp(np.diff(skill)))  # Pr(a wins) under each taste, (taste, 1)
+    q = eta * p + (1 - eta) * 0.5
+    log_lik = won * np.log(q) + (n - won) * np.log1p(-q)
+    weight = np.exp(log_lik - logsumexp(log_lik))
+    mean = (weight * eta).sum()
+    assert found.mean[0] == pytest.approx(mean, abs=1e-8)
+    assert found.sd[0] == pytest.approx(np.sqrt((weight * (eta - mean) ** 2).sum()), rel=1e-6)
+    np.testing.assert_allclose(kinds[0], weight.sum(1), atol=1e-8)
+    below = np.searchsorted(np.cumsum(weight.sum(0)), (0.1, 0.5, 0.9))
+    np.testing.assert_allclose(found.quantiles[0], eta[below], atol=2e-5)
+
+
+@pytest.mark.parametrize("value", [0.1, 12.3, 1 / 3, 0.0])
+def test_a_constant_column_says_nothing(value):
+    model = er.BehaviorModel(attention=er.SampleAttention(("x",)))
+    cells = CellView.of(
+        Cells(
+            Schema(("a", "b"), ((0, 1),), False),
+            np.zeros(56, dtype=int),
+            np.ones(56, dtype=int),
+            np.zeros(56, dtype=int),
+            {"x": np.full(56, value)},
+        )
+    )
+    assert model.attention.measure(cells, np.linspace(1, 7, 56)).scales == (1.0,)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(er.BehaviorModel(er.Signed()), marks=pytest.mark.long),
+        er.BehaviorModel(casual=er.Partisan(share_prior=er.priors.Beta(4.0, 4.0))),
+    ],
+    ids=["signed", "partisan"],
+)
+def test_gold_users_are_of_an_honest_kind(kind):
+    gold = replace(kind, gold=er.Gold(users=("user_01", "user_02"), answers=False))
+    truth = gold.simulate(20, 8, 3, seed=3)
+    honest = truth.attentiveness["kind"][:2]
+    assert set(honest) == ({"sincere"} if kind.attentiveness.signed else {"no favourite"})
+    fit = er.fit_em(gold, truth.log, restarts=False)
+    table = fit.kinds().set_index("user")
+    np.testing.assert_allclose(table.loc[["user_01", "user_02"]].iloc[:, 0], 1.0)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+    point = {name: np.repeat(np.asarray(value)[None], 3, 0) for name, value in fit.parameters.items()}
+    with jax.enable_x64(True):
+        for _, users in Believed(fit.model, fit.counts, point, fit.parameters, 3).same_users(seed=1):
+            assert (users.kind[:2] == 0).all()
+            assert (users.attentiveness[:2] == 1).all()
+
+
+def test_at_attentiveness_0_both_stories_are_weighed():
+    """One who never attends, and one who might: information of leave-one-out weights against their exact sum."""
+    model = er.BehaviorModel(er.Groups((0.0, 1.0)), er.BradleyTerry(), er.Partisan())
+    values = {"attentiveness_weight": [0.1, 0.9], "skill": [1.0, 0.0, -1.0], "casual_outcome": [0.5, 0.5],
+              "partisan_share": 0.5, "favourite_weight": [0.4, 0.3, 0.3]}  # fmt: skip
+    log = model.simulate(40, 4, 3, seed=5, parameters=values).log
+    counts = model.count(log)
+    free = model.table(counts.cells.schema).pack({name: np.asarray(value) for name, value in values.items()})
+    unknown = np.full((len(free), len(free)), np.nan)
+    fit = Fit(model, counts.cells.schema, counts, "marginal", "map", free, unknown, free, unknown, pd.DataFrame(),
+              np.zeros(0), "converged", 0, (), fingerprint=log.fingerprint())  # fmt: skip
+    n = 4000
+    repeated = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in fit.parameters.items()}
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        pieces = list(
+            users_given(model, counts, repeated, lambda first, k: np.random.default_rng(first).random((k, 40)))
+        )
+        entries = label_entries(fit, counts, counts.cells.schema)
+    eta = np.concatenate([piece.attentiveness for piece in pieces])
+    some = rng.choice(n, 400, replace=False)
+    found = _left_out(model, counts, {name: value[some] for name, value in repeated.items()}, eta[some])
+    weight = entries["weight"]
+    total = (counts.count * weight**2).sum()
+    of_user = np.bincount(counts.user, weights=counts.count * weight, minlength=40)
+    exact = total + np.var(eta @ of_user) / total
+    assert found == pytest.approx(exact, rel=0.03)
+
+
+def test_the_form_with_sampled_users_is_refused():
+    log = SPLIT.simulate(8, 4, 2, seed=1).log
+    for call in (lambda: er.to_numpyro(SPLIT, log, latent="explicit"), lambda: er.to_pymc(SPLIT, log, latent="explicit"),
+                 lambda: er.sample(SPLIT, log, latent="explicit", draws=30, tune=30)):  # fmt: skip
+        with pytest.raises(EarnestError, match="summed out together with their attentiveness; use latent='marginal'"):
+            call()
