@@ -68,7 +68,7 @@ def attentiveness(fit: Fit, ax: Axes | None = None, bins: int = 25) -> Axes:
     """
     axes = ax if ax is not None else new_figure()[1][0]
     means = np.asarray(fit.attentiveness["mean"], dtype=float)
-    low = -1.0 if fit.model.attentiveness.signed else 0.0
+    low = -1.0 if means.min(initial=0.0) < 0 else 0.0
     heights, edges = np.histogram(means, bins=bins, range=(low, 1.0))
     width = edges[1] - edges[0]
     label = f"posterior means of {len(means):,} users"

@@ -52,7 +52,7 @@ def user_intervals(fit: Fit, users: Sequence[str] | int = 30, ax: Axes | None = 
     axes.hlines(rows[known], shown["lower"][known], shown["upper"][known], color=BLUE, linewidth=1.8)
     axes.plot(shown["mean"], rows, "o", color=INK, markersize=4, label=f"posterior mean, {fit.level:.0%} interval")
     axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
-    low = -1 if fit.model.attentiveness.signed else 0
+    low = -1 if frame["lower"].min() < 0 else 0
     axes.set(xlim=(low, 1), ylim=(-0.8, len(rows) - 0.2), ylabel="user (votes)")
     axes.set_xlabel("attentiveness")
     some = f" ({len(rows)} of {len(frame):,})" if len(rows) < len(frame) else ""
