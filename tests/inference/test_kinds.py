@@ -184,7 +184,9 @@ def test_what_makes_no_sense_is_refused():
 SPLIT = er.BehaviorModel(er.Beta(), er.TasteGroups(2), er.CoinFlip())
 
 
-@pytest.mark.parametrize("n", [40, 20_000, 100_000])
+@pytest.mark.parametrize(
+    "n", [pytest.param(40, marks=pytest.mark.long), 20_000, pytest.param(100_000, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize(
     ("skill", "share"), [([[1.0, -1.0], [0.2, -0.2]], 0.575), ([[1.5, -1.5], [0.12, -0.12]], 0.56)]
 )

@@ -26,7 +26,7 @@ _variants = runpy.run_path(str(_here.parents[1] / "models" / "variants.py"))
 _parity = runpy.run_path(str(_here.with_name("test_bayes_parity.py")))
 MODELS = _variants["MODELS"]
 # Each takes seconds to compile: in the ordinary run those that have a seam of their own.
-SEAMS = ("logit-normal", "nonparametric", "skills by category", "style", "tastes", "signed partisans")
+SEAMS = ("logit-normal", "nonparametric", "skills by category", "style", "signed partisans")
 ENGINES = ("logit-normal", "nonparametric", "skills by category", "style", "signed partisans", "everything")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
