@@ -244,9 +244,9 @@ def _of_kinds(
     signs = kinds.shape[0]
     log_prob += np.tile(np.asarray(chances.log_shares), signs)[:, None]
     # Attentiveness tells the sign, and 0 a kind that never attends.
-    sign, zero_is_a_level = np.sign(attentiveness)[None, :], isinstance(
-        model.attentiveness.latents(counts.cells.schema), Finite
-    ) or not kinds.never.any()  # fmt: skip
+    sign = np.sign(attentiveness)[None, :]
+    finite = isinstance(model.attentiveness.latents(counts.cells.schema), Finite)
+    zero_is_a_level = finite or not kinds.never.any()
     possible = (sign == np.array(kinds.factor)[:, None]) | ((sign == 0) & zero_is_a_level)
     log_prob = np.where(possible, log_prob, -np.inf)
     if zero_is_a_level:

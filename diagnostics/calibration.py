@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, check_whole
 from ..inference.arrays import float64
 from ..inference.compiled import check_priors
 from ..inference.packages import installed
+from ..inference.ranks import rank_correlation
 from ..models.behavior import BehaviorModel
 from .calibration_logs import Design, tell
 from .calibration_machines import LEVEL, USERS_EACH, Machine, replicate, settled_for
@@ -139,8 +140,7 @@ def calibrate(
 
 def _check(replications: int, seed: int, error: float, method: str) -> None:
     for name, value, least in (("replications", replications, _LEAST), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise EarnestError(f"{name}={value!r}: expected a whole number, {least} or more")
+        check_whole(name, value, least)
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < 1:
         raise EarnestError(f"error={error!r}: expected a probability between 0 and 1")
     if method not in ("sample", "em"):
@@ -197,7 +197,12 @@ def _judged(lines: list[dict[str, Any]], labels: dict[str, str], error: float, a
     for label in known:
         seen = uniformity(ranks[name[label]].to_numpy(), level)
         pairs = np.array([(line["mean"][label], line["true"][label]) for line in lines])
-        row = {"quantity": name[label], "replications": len(lines), **vars(seen), "correlation": _correlation(pairs)}
+        row = {
+            "quantity": name[label],
+            "replications": len(lines),
+            **vars(seen),
+            "correlation": rank_correlation(*pairs.T),
+        }
         rows.append(row | {"reading": reading(row)})
     table = pd.DataFrame(rows)
     coverage = _coverage(lines, labels, 1 - level) if "covered" in lines[0] else None
@@ -206,12 +211,6 @@ def _judged(lines: list[dict[str, Any]], labels: dict[str, str], error: float, a
     said = verdict(table, coverage, runs, level, asked)
     good = bool(table["inside"].all() and (coverage is None or coverage["enough"].all()))
     return Calibration(table, ranks, coverage, runs, level, good, said, asked)
-
-
-def _correlation(pairs: np.ndarray) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(*pairs.T).statistic) if np.all(np.ptp(pairs, axis=0) > 0) else float("nan")
 
 
 def _coverage(lines: list[dict[str, Any]], labels: dict[str, str], error: float) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Cells
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
@@ -42,9 +42,7 @@ class Design:
 
     def __post_init__(self) -> None:
         for name, least in (("users", 1), ("comparisons", 1), ("models", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise EarnestError(f"{name}={value!r}: expected a whole number, {least} or more")
+            check_whole(name, getattr(self, name), least)
         _, first, second = self.shown
         if len(np.unique([first, second])) < self.models:
             raise EarnestError(

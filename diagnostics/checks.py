@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..comparisons.errors import EarnestError, InputError
+from ..comparisons.errors import EarnestError, InputError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..inference.arrays import float64
 from .discrepancies import Looks
@@ -165,8 +165,7 @@ def predictive_check(source: Fit | Any, log: ComparisonLog, *, replicates: int =
     if not isinstance(log, ComparisonLog):
         raise EarnestError(f"predictive_check(log=...): expected a log from read_comparisons, got {type(log).__name__}")
     for name, number, least in (("replicates", replicates, _LEAST), ("seed", seed, 0)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-            raise EarnestError(f"{name}={number!r}: expected a whole number, {least} or more")
+        check_whole(name, number, least)
     if len(log) == 0:
         raise InputError(f"{log.source}: the log has no comparisons")
     rng = np.random.default_rng([seed, 7])

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from ..comparisons.errors import EarnestError
 from ..inference.compiled import Settled
 from ..inference.fitting import fit_em
 from ..inference.hand_over import fitted
+from ..inference.ranks import rank_correlation
 from ..inference.results import Fit
 from ..models.behavior import BehaviorModel
 from .convergence import convergence
 from .importance import GOOD_K, Mixture, Target, Weighted, around_modes, require_arviz, weigh
 from .loo import elpd_of, loo
-from .thresholds import thresholds
+from .thresholds import recommended_threshold
+from .words import listed
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -233,32 +234,26 @@ def _table(judged: dict[str, _Judged], log: ComparisonLog) -> pd.DataFrame:
             "k_bad": [int((~(elpds[name].pareto_k.to_numpy() <= elpds[name].good_k)).sum()) for name in names],
             "how": [judged[name].how for name in names],
             "attentiveness": [float(np.mean(means[name])) for name in names],
-            "threshold": [_threshold(judged[name].source, log) for name in names],
-            "rank_correlation": [_correlation(first, means[name]) for name in names],
+            "threshold": [
+                recommended_threshold(judged[name].source, log) if _tells_users(judged[name].source) else float("nan")
+                for name in names
+            ],
+            "rank_correlation": [rank_correlation(first, means[name]) for name in names],
             "seconds": [judged[name].seconds for name in names],
         }
     )
 
 
+def _tells_users(source: Any) -> bool:
+    """Whether a posterior was kept with its users."""
+    return isinstance(source, Fit) or "attentiveness" in source.posterior
+
+
 def _means(source: Any, log: ComparisonLog) -> np.ndarray:
     """Users' mean attentiveness, (user,); NaN where the posterior was kept without its users."""
-    if not isinstance(source, Fit) and "attentiveness" not in source.posterior:
+    if not _tells_users(source):
         return np.full(len(log.users), np.nan)
     return np.asarray(fitted(source, log).attentiveness_for(log)["mean"], dtype=float)
-
-
-def _threshold(source: Any, log: ComparisonLog) -> float:
-    if not isinstance(source, Fit) and "attentiveness" not in source.posterior:
-        return float("nan")
-    curve = thresholds(source, log)
-    return float(replace(curve, judge=None).recommend().threshold)  # how far to trust it is not asked here
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's; NaN where one knows no order."""
-    if not np.ptp(first) > 0 or not np.ptp(second) > 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def _stacked(pointwise: np.ndarray) -> np.ndarray:
@@ -283,16 +278,12 @@ def _verdict(table: pd.DataFrame) -> str:
     near, worse = others[~far], others[far]
     said = []
     if len(near):
-        listed = _listed([f"{row.model} ({-row.elpd_diff:.1f} nats below, standard error {row.dse:.1f})"
+        others_near = listed([f"{row.model} ({-row.elpd_diff:.1f} nats below, standard error {row.dse:.1f})"
                           for row in near.itertuples()])  # fmt: skip
-        said.append(f"{best['model']} predicts new users best, but cannot be told apart from {listed}.")
+        said.append(f"{best['model']} predicts new users best, but cannot be told apart from {others_near}.")
     else:
         said.append(f"{best['model']} predicts new users best.")
     for row in worse.itertuples():
         times = f", {-row.elpd_diff / row.dse:.0f} standard errors" if row.dse > 0 and math.isfinite(row.dse) else ""
         said.append(f"{row.model} is worse by {-row.elpd_diff:,.0f} nats{times}.")
     return " ".join(said)
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -20,7 +20,7 @@ from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
 from ..inference.bracket import cell_chances
 from ..inference.draws import around, flat_draws, unpacked
-from ..inference.marginal import Problem, chances_of, log_posterior, log_posterior_by_kind, nodes_at
+from ..inference.marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from ..inference.nodes import Nodes
 from ..inference.results import Fit
 from ..inference.thinning import evenly
@@ -29,7 +29,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.gold import GOLD
 from ..models.namespace import NUMPY
-from ..models.simulate import Drawn, draw_users
+from ..models.simulate import Users, draw_users
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -78,7 +78,7 @@ class Rows:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.nan_to_num(mean[0] - mean[1], nan=0.0))
 
-    def simulate(self, rng: np.random.Generator, tables: Tables, users: Drawn) -> np.ndarray:
+    def simulate(self, rng: np.random.Generator, tables: Tables, users: Users) -> np.ndarray:
         """Outcomes of every row, given its user, (row,)."""
         attention = np.repeat(np.abs(users.attentiveness).astype(np.float32), self.size)
         kind = np.repeat(users.kind, self.size) if tables.p.shape[1] > 1 else 0
@@ -185,11 +185,11 @@ class Believed:
         """Who is known to attend, (user,)."""
         return self.model.attends(self.counts.users)
 
-    def new_users(self, rng: np.random.Generator, draw: int) -> Drawn:
+    def new_users(self, rng: np.random.Generator, draw: int) -> Users:
         """A new user in the place of each."""
         return draw_users(self.model, rng, self.at(draw), self.counts.cells.schema, self.sure)
 
-    def same_users(self, seed: int) -> Iterator[tuple[int, Drawn]]:
+    def same_users(self, seed: int) -> Iterator[tuple[int, Users]]:
         """(draw, the log's users given their votes); fewer where users are many.
 
         Then the globals are nearly known, and several draws of the users share one of them.
@@ -198,7 +198,7 @@ class Believed:
         many = max(_FEWEST_GIVEN, _MOST_GIVEN // users)
         if self.drawn is not None and self.model.kinds(schema).size == 1:
             nobody = np.zeros(users, dtype=int)
-            yield from ((int(draw), Drawn(self.drawn[draw], nobody)) for draw in evenly(self.draws, many))
+            yield from ((int(draw), Users(self.drawn[draw], nobody)) for draw in evenly(self.draws, many))
             return
         chosen = evenly(self.draws, max(_FEWEST_GLOBALS, _MOST_GLOBALS // users))
         each = max(min(many, self.draws) // len(chosen), 1)
@@ -213,7 +213,7 @@ class Believed:
             for eta, kind in zip(*map(np.asarray, _at_nodes(self.model, free, work.problem, nodes, slot, uniforms)),
                                  strict=True):  # fmt: skip
                 own = np.where(self.sure, kinds.in_earnest(kind), kind)
-                yield int(draw), Drawn(np.where(self.sure, 1.0, factor[kind] * eta), own)
+                yield int(draw), Users(np.where(self.sure, 1.0, factor[kind] * eta), own)
 
 
 @partial(jax.jit, static_argnames=("model",))
@@ -228,11 +228,8 @@ def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, s
     chances = chances_of(model, values, problem.cells)
 
     def one(group: Group, at: Nodes) -> tuple[Any, Any]:
-        if chances.by_kind:
-            log_weights = log_posterior_by_kind(model, schema, values, group, at, chances)[1]
-            weights = jnp.exp(jnp.concatenate(list(log_weights), axis=1))
-        else:
-            weights = jnp.exp(log_posterior(model, schema, values, group, at, chances)[1])
+        log_weights = log_posterior_by_kind(model, schema, values, group, at, chances)[1]
+        weights = jnp.exp(jnp.concatenate(list(log_weights), axis=1))
         eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
         return jnp.cumsum(weights, axis=1), jnp.broadcast_to(eta, (weights.shape[0], eta.shape[-1]))
 

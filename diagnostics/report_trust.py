@@ -17,6 +17,7 @@ from .report_html import Html, Part, bdi, definitions, number, paragraphs, secti
 from .report_names import LONGEST_TEXT, Discretion, visible
 from .report_svg import line, plot
 from .report_view import View
+from .words import listed
 
 if TYPE_CHECKING:
     from ..inference import Fit
@@ -38,18 +39,13 @@ def trust(fit: Fit, agreement: Agreement | None, only_ranking: bool | None) -> s
     else:
         may = [word for word, good in (("ranking", agreement.may_rank), ("cutting", agreement.may_cut),
                                        ("the parameters' intervals", agreement.intervals_hold)) if good]  # fmt: skip
-        said.append(f"held against the posterior, EM may stand in for it for {_listed(may)}")
+        may = may or ["nothing that was looked at"]
+        said.append(f"held against the posterior, EM may stand in for it for {listed(may)}")
     if only_ranking is not None:
         ranking = "the ranking of the users is identified but not the absolute scale of their attentiveness"
         said.append(ranking if only_ranking else "the absolute scale of attentiveness is identified")
     sentence = "; ".join(said)
     return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _listed(words: list[str]) -> str:
-    if not words:
-        return "nothing that was looked at"
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def agreeing(fit: Fit, view: View, agreement: Agreement | None, names: dict[str, str]) -> Part:

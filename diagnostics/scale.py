@@ -25,7 +25,7 @@ from ..inference.maximize import BOX
 from ..inference.thinning import evenly
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
-from ..models.component import Finite
+from ..models.component import Attentiveness, Finite
 from ..models.parameters import ParameterTable
 from .profile import Function, Profile, profile
 
@@ -113,25 +113,25 @@ def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
     rule = population.gauss(JNP, values, 2 if population.gauss_exact else 257)
     if rule is not None:
         return jax.scipy.special.logsumexp(rule[1] + jnp.log(rule[0]))
-    kind = population.latents(table.schema)
-    latent = jnp.arange(kind.size) if isinstance(kind, Finite) else jnp.asarray(_GRID)
-    log_weights = population.log_weights(JNP, values, latent)
-    if not isinstance(kind, Finite):
-        log_weights = log_weights + 0.5 * jnp.log1p((latent / 2.0) ** 2)
-    log_a, _ = population.attention(JNP, values, latent)
+    log_weights, log_a = _on_grid(population, values, table)
     return jax.scipy.special.logsumexp(log_weights + log_a) - jax.scipy.special.logsumexp(log_weights)
 
 
 def _mean_by_sign(model: BehaviorModel, values: Any, table: ParameterTable) -> Any:
     """E[|eta|; sign] of the population for each of its signs, (sign,)."""
-    population = model.attentiveness
+    log_weights, log_a = _on_grid(model.attentiveness, values, table)
+    weights = jnp.exp(jnp.atleast_2d(log_weights) - jax.scipy.special.logsumexp(log_weights))
+    return jnp.sum(weights * jnp.exp(log_a), axis=1)
+
+
+def _on_grid(population: Attentiveness, values: Any, table: ParameterTable) -> tuple[Any, Any]:
+    """Log-weights of a population's levels or of a fine grid, (node,) or (sign, node), and log |eta| there, (node,)."""
     kind = population.latents(table.schema)
     latent = jnp.arange(kind.size) if isinstance(kind, Finite) else jnp.asarray(_GRID)
-    log_weights = jnp.atleast_2d(population.log_weights(JNP, values, latent))
+    log_weights = population.log_weights(JNP, values, latent)
     if not isinstance(kind, Finite):
         log_weights = log_weights + 0.5 * jnp.log1p((latent / 2.0) ** 2)
-    weights = jnp.exp(log_weights - jax.scipy.special.logsumexp(log_weights))
-    return jnp.sum(weights * jnp.exp(population.attention(JNP, values, latent)[0]), axis=1)
+    return log_weights, population.attention(JNP, values, latent)[0]
 
 
 _log_mean_and_slope = jax.jit(jax.value_and_grad(_log_mean, argnums=2), static_argnums=(0, 1))

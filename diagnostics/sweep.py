@@ -7,22 +7,23 @@ estimated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..inference.fitting import fit_em
+from ..inference.ranks import rank_correlation
 from ..inference.results import Fit
 from ..models.behavior import BehaviorModel
 from ..models.simulate import Truth, draw_columns
-from .thresholds import thresholds
+from .thresholds import recommended_threshold
+from .words import listed
 
 __all__ = ["Sweep", "sweep"]
 
@@ -91,10 +92,11 @@ def sweep(
     rows: list[dict[str, Any]] = []
     total = len(models) ** 2 * logs
     for number in range(logs):
+        own = seed + 1000 * number
         for true, teller in models.items():
             given = (parameters or {}).get(true)
-            truth = teller.simulate(users, comparisons, n_models, seed + 1000 * number, given)
-            log = _with_columns(truth.log, models, seed + 1000 * number)
+            truth = teller.simulate(users, comparisons, n_models, own, given)
+            log = _with_columns(truth.log, models, own)
             fits: dict[str, Fit] = {}
             for name, model in models.items():
                 if progress is not None:
@@ -118,9 +120,7 @@ def _check(models: Any, parameters: Mapping[str, Any], sizes: Mapping[str, Any])
     if len(ties) > 1:
         raise EarnestError("sweep: some of the models know ties and some do not; give all a rule for ties, or none")
     for name, least in {"users": 2, "comparisons": 1, "n_models": 2, "logs": 1}.items():
-        value = sizes[name]
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise EarnestError(f"{name}={value!r}: expected a whole number, {least} or more")
+        check_whole(name, sizes[name], least)
 
 
 def _with_columns(log: ComparisonLog, models: Mapping[str, BehaviorModel], seed: int) -> ComparisonLog:
@@ -148,7 +148,7 @@ def _told(true: str, number: int, truth: Truth, log: ComparisonLog, fits: Mappin
         rows.append(
             {
                 "true": true, "fitted": name, "log": number, "bias": float((mean - eta).mean()),
-                "rmse": float(np.sqrt(np.mean((mean - eta) ** 2))), "rank_correlation": _spearman(mean, eta),
+                "rmse": float(np.sqrt(np.mean((mean - eta) ** 2))), "rank_correlation": rank_correlation(mean, eta),
                 "effective_labels": worth[name],
                 "loss": 1.0 - worth[name] / worth[true] if worth[true] > 0 else float("nan"),
                 "status": fit.status,
@@ -159,15 +159,8 @@ def _told(true: str, number: int, truth: Truth, log: ComparisonLog, fits: Mappin
 
 def _worth(fit: Fit, log: ComparisonLog, labels: np.ndarray, eta: np.ndarray) -> float:
     """True effective labels of the cut that a fit recommends."""
-    cut = replace(thresholds(fit, log), judge=None).recommend().threshold
-    kept = fit.attentiveness["mean"].to_numpy() >= cut
+    kept = fit.attentiveness["mean"].to_numpy() >= recommended_threshold(fit, log)
     return float(max(labels[kept] @ eta[kept], 0.0) ** 2 / labels[kept].sum())
-
-
-def _spearman(one: np.ndarray, other: np.ndarray) -> float:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 def _table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -187,14 +180,10 @@ def _verdict(table: pd.DataFrame) -> str:
     said = []
     if harmless:
         said.append(
-            f"Harmless wherever it is wrong (under {HARMLESS:.0%} of the effective labels): {_listed(harmless)}."
+            f"Harmless wherever it is wrong (under {HARMLESS:.0%} of the effective labels): {listed(harmless)}."
         )
     for row in harmful.sort_values("loss", ascending=False).itertuples():
         said.append(f"{row.fitted} on logs of {row.true} loses {row.loss:.0%} of the effective labels.")
     if not len(harmful):
         said.append(f"No wrong model loses {HARMFUL:.0%} or more.")
     return " ".join(said)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

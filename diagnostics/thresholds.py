@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
     from ..inference import Fit
 
-__all__ = ["Recommendation", "Regret", "ThresholdCurve", "thresholds"]
+__all__ = ["Recommendation", "Regret", "ThresholdCurve", "recommended_threshold", "thresholds"]
 
 
 _MOST_NUMBERS = 200_000_000  # draws x users
@@ -93,6 +93,11 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         above=(lambda tau: _above(source, log, tau)) if scaled else None,
         judge=(lambda: scale_of_fit(source)) if judged else None,
     )
+
+
+def recommended_threshold(source: Fit | Any, log: ComparisonLog) -> float:
+    """The cut that `thresholds` recommends, without asking how far the absolute scale is known, which takes longer."""
+    return float(replace(thresholds(source, log), judge=None).recommend().threshold)
 
 
 def _judge_of(trace: Any, log: ComparisonLog | None) -> Callable[[], Scale] | None:

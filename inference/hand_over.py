@@ -18,6 +18,7 @@ from .labels import label_table
 from .results import Fit
 
 if TYPE_CHECKING:
+    from ..comparisons.cells import Counts
     from ..comparisons.export import PreferenceSummary
     from ..comparisons.log import ComparisonLog
     from ..comparisons.protocols import Fitted
@@ -41,10 +42,15 @@ class _Posterior:
     log: ComparisonLog
 
     @cached_property
+    def _counted(self) -> tuple[BehaviorModel, Counts]:
+        """The declaration and the log in its terms."""
+        model = BehaviorModel.from_toml(self.trace.attrs["declaration"])
+        return model, model.count(self.log)
+
+    @cached_property
     def _fit(self) -> Fit:
         """A fit at the posterior's middle: it knows the votes, and what a model makes of them."""
-        model = BehaviorModel.from_toml(self.trace.attrs["declaration"])
-        counts = model.count(self.log)
+        model, counts = self._counted
         free = self._points.mean(0)
         unknown = np.full((free.size, free.size), np.nan)
         return Fit(
@@ -57,8 +63,8 @@ class _Posterior:
     @cached_property
     def _points(self) -> np.ndarray:
         """Some draws of the globals as free vectors, (draw, size)."""
-        model = BehaviorModel.from_toml(self.trace.attrs["declaration"])
-        table = model.table(model.count(self.log).cells.schema)
+        model, counts = self._counted
+        table = model.table(counts.cells.schema)
         return free_draws(self.trace, table, _DRAWS) if table.size else np.zeros((1, 0))
 
     @property

@@ -29,12 +29,12 @@ from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
 from .bracket import sparse_bracket
 from .label import fixed_point
-from .marginal import Problem, chances_of, log_posterior, log_posterior_by_kind, nodes_at
+from .marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from .merge import Joined, join, usable_schema
 from .nodes import Nodes
 from .results import Fit
 from .scoring import count_for
-from .users import workload
+from .users import Workload, workload
 
 __all__ = ["label_entries", "label_table", "responsibilities", "restricted"]
 
@@ -66,9 +66,7 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
     counts, by_pair = count_for(fit, log)
     schema = usable_schema(fit.schema, counts, by_pair)
     joined = join(_history(fit, counts), counts, schema)
-    at = [fit] if points is None else [replace(fit, free=point) for point in points]
-    each = [label_entries(one, joined.counts, schema) for one in at]
-    entries = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+    entries = label_entries(fit, joined.counts, schema, points)
     wanted = joined.second > 0
     return _named(fit, joined, schema, entries, wanted)
 
@@ -119,22 +117,18 @@ def restricted(counts: Counts, keep: np.ndarray) -> Counts:
     )
 
 
-def label_entries(fit: Fit, counts: Counts, schema: Schema) -> dict[str, np.ndarray]:
+def label_entries(
+    fit: Fit, counts: Counts, schema: Schema, points: np.ndarray | None = None
+) -> dict[str, np.ndarray]:  # fmt: skip
     """`attentiveness`, `responsibility`, `weight` and flip rates (see `label_table`) of every entry, (entry,) each.
 
-    Entries with count 0 are votes that their user's posterior does not contain.
+    Entries with count 0 are votes that their user's posterior does not contain. With `points`, free vectors
+    (draw, size), quantities are means over them.
     """
     work = workload(counts, schema, dense=False)
     patterns = counts.patterns()
-    others = _others(fit.model, fit.model.table(schema).unpack(NUMPY, fit.free), CellView.of(counts.cells, schema))
-    if fit.method == "label":
-        parts = _label_parts(fit.model, fit.free, work.problem, fit.user_prior)
-    else:
-        extra = len(work.problem.cells) - len(counts.cells)
-        padded = tuple(np.pad(part, ((0, 0), (0, extra))) for part in others)
-        nodes = nodes_at(fit.model, fit.free, work.problem)
-        parts = _marginal_parts(fit.model, fit.free, work.problem, nodes, padded)
-    by_pattern = [work.layout.entries(part) for part in parts]
+    each = [_parts(fit, free, work, schema) for free in ([fit.free] if points is None else points)]
+    by_pattern = [np.mean(parts, axis=0) for parts in zip(*each, strict=True)]
     # Users share patterns: entry e of a user is entry e of their pattern.
     start = np.searchsorted(counts.user, np.arange(len(counts.users)))
     source = (
@@ -143,13 +137,26 @@ def label_entries(fit: Fit, counts: Counts, schema: Schema) -> dict[str, np.ndar
     found = [values[source] for values in by_pattern]
     if fit.method == "label":
         _, responsibility, weight = found
-        other_p, other_c = (part[0, counts.cell] for part in others)
+        other_p, other_c = (part[0, counts.cell] for part in _others(fit, fit.free, counts, schema))
         found += [(1 - weight) * other_c, (1 - responsibility) * other_p]
     sure = fit.model.attends(counts.users)[counts.user]
     decided = np.asarray(counts.cells.outcome)[counts.cell] < 2
     entries = {name: np.where(sure, 1.0, values) for name, values in zip(_QUANTITIES, found, strict=False)}
     rates = (np.where(decided, np.where(sure, 0.0, values), np.nan) for values in found[len(_QUANTITIES) :])
     return entries | dict(zip(_RATES, rates, strict=True))
+
+
+def _parts(fit: Fit, free: np.ndarray, work: Workload, schema: Schema) -> list[np.ndarray]:
+    """Quantities of the patterns' entries at one point of the globals, (entry,) each; label EM gives no flip rates."""
+    if fit.method == "label":
+        parts = _label_parts(fit.model, free, work.problem, fit.user_prior)
+    else:
+        extra = len(work.problem.cells) - len(work.counts.cells)
+        others = _others(fit, free, work.counts, schema)
+        padded = tuple(np.pad(part, ((0, 0), (0, extra))) for part in others)
+        nodes = nodes_at(fit.model, free, work.problem)
+        parts = _marginal_parts(fit.model, free, work.problem, nodes, padded)
+    return [work.layout.entries(part) for part in parts]
 
 
 @partial(jax.jit, static_argnames=("model",))
@@ -163,10 +170,7 @@ def _marginal_parts(
     factor = jnp.asarray(kinds.factor, dtype=float)
 
     def one(group: Sparse, at: Nodes) -> tuple[Any, ...]:
-        if chances.by_kind:
-            weights = jnp.exp(log_posterior_by_kind(model, schema, values, group, at, chances)[1])
-        else:
-            weights = jnp.exp(log_posterior(model, schema, values, group, at, chances)[1])[None]
+        weights = jnp.exp(log_posterior_by_kind(model, schema, values, group, at, chances)[1])
         log_a, log_rest = model.attentiveness.attention(JNP, values, at.latent)
         eta, rest = jnp.exp(log_a), jnp.exp(log_rest)
         # eta over the denominator of the odds is a_kc, the attention that the comparison got.
@@ -196,7 +200,7 @@ def _marginal_parts(
             noise_posterior = (total - able * one_) * other_p[group.cell] + against * one_
             return total, earnest * one_, noise_posterior, outside, sign * two, noise
 
-        p, c = (part if chances.by_kind else part[None] for part in (chances.p, chances.c))
+        p, c = (jnp.atleast_2d(part) for part in (chances.p, chances.c))
         sums = jax.lax.map(of_kind, (weights, p, c, factor, *others))
         total, attended, noise_posterior, outside, left, noise = (part.sum(0) for part in sums)
         mean = jnp.sum(factor[:, None] * jnp.sum(weights * eta, axis=2), axis=0)[group.owner][:, None]
@@ -279,12 +283,13 @@ def _context_values(schema: Schema, name: str, values: np.ndarray) -> np.ndarray
     return np.array(schema.categories, dtype=object)[values] if name == "category" else values
 
 
-def _others(model: BehaviorModel, values: dict[str, Any], view: CellView) -> tuple[np.ndarray, np.ndarray]:
+def _others(fit: Fit, free: np.ndarray, counts: Counts, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
     """Probability of the other response, given that one is chosen, under preference and casual component.
 
     (kind, cell) each, of tie cells as if model_b had won.
     """
-    won = [model.plain_log_prob(NUMPY, values, view.with_outcome(y)) for y in (0, 1)]
+    view, values = CellView.of(counts.cells, schema), fit.model.table(schema).unpack(NUMPY, free)
+    won = [fit.model.plain_log_prob(NUMPY, values, view.with_outcome(y)) for y in (0, 1)]
     first = (np.exp(-np.logaddexp(0.0, won[1][k] - won[0][k])) for k in (0, 1))  # Pr(model_a wins | decided)
     preferred, casual = (np.where(np.asarray(view.outcome) == 0, 1 - share, share) for share in first)
     return preferred, casual

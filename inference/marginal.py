@@ -97,8 +97,12 @@ def log_posterior(
 def log_posterior_by_kind(
     model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, nodes: Nodes, chances: Chances
 ) -> tuple[Any, Any]:
-    """The same with log posterior weights of each kind at each node, (kind, pattern, node)."""
+    """The same with log posterior weights of each kind at each node, (kind, pattern, node).
+
+    Without kinds there is one.
+    """
     joint = log_joint_by_kind(model, schema, values, group, nodes.latent, chances) + nodes.log_dx
+    joint = joint if chances.by_kind else joint[None]
     log_marginal = jax.scipy.special.logsumexp(joint, axis=(0, 2))
     return log_marginal, joint - log_marginal[:, None]
 
@@ -111,9 +115,6 @@ def branch_weights(
     Attentiveness is a branch's factor (`Kinds.branches`) times eta at the node; weights are (pattern, node), and those
     of all branches sum to one.
     """
-    if not chances.by_kind:
-        log_marginal, log_weights = log_posterior(model, schema, values, group, nodes, chances)
-        return log_marginal, [jnp.exp(log_weights)]
     log_marginal, log_weights = log_posterior_by_kind(model, schema, values, group, nodes, chances)
     return log_marginal, model.kinds(schema).branch_of(jnp.exp(log_weights))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..models.behavior import BehaviorModel
 from ..models.namespace import NUMPY
 from .ascent import Ascent
 from .label import best_attentiveness
+from .ranks import rank_correlation
 from .results import Mode
 from .users import Workload, summarise
 
@@ -34,7 +34,7 @@ def label_modes(
             modes[known[-1]] = replace(modes[known[-1]], starts=modes[known[-1]].starts + 1)
             continue
         eta = means(run.free)
-        correlation = _spearman(reference, eta) if modes else 1.0
+        correlation = rank_correlation(reference, eta) if modes else 1.0
         modes.append(Mode(run.trace[-1], values_of(model, work, run.free), correlation, float(eta.mean()), 1))
     return tuple(modes)
 
@@ -88,13 +88,5 @@ def modes_of(
             modes[0] = replace(modes[0], starts=modes[0].starts + starts)
             continue
         values = values_of(model, work, other.free)
-        modes.append(Mode(other.trace[-1], values, _spearman(reference, means), float(means.mean()), starts))
+        modes.append(Mode(other.trace[-1], values, rank_correlation(reference, means), float(means.mean()), starts))
     return tuple(sorted(modes, key=lambda mode: -mode.objective))
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation; NaN where one side is constant."""
-    ranks = [rankdata(v) for v in (x, y)]
-    if min(np.ptp(r) for r in ranks) == 0:
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])

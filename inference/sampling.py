@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..comparisons.cells import Counts
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..models.behavior import BehaviorModel
 from .arrays import float64
@@ -209,8 +209,7 @@ def _check(
     numbers = (("chains", chains, 1), ("draws", draws, 4), ("tune", tune, 20), ("seed", seed, 0),
                ("predictive", predictive, 0))  # fmt: skip
     for name, number, least in numbers:
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-            raise EarnestError(f"{name}={number!r}: expected a whole number, {least} or more")
+        check_whole(name, number, least)
     if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
         raise EarnestError(f"target_accept={target_accept!r}: expected a number between 0 and 1")
 

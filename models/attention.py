@@ -90,5 +90,6 @@ class SampleAttention(Attention):
         return (Parameter("attention_slope", self.prior, ("covariate",), named),)
 
     def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
-        units = zip(self.covariates, self.centres or (0.0,) * 99, self.scales or (1.0,) * 99, strict=False)
+        n = len(self.covariates)
+        units = zip(self.covariates, self.centres or (0.0,) * n, self.scales or (1.0,) * n, strict=True)
         return linear(xp, values["attention_slope"], [(cells[name] - at) / by for name, at, by in units])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["BehaviorModel"]
 
 _ROLES: dict[str, type[Component]] = {"attentiveness": Attentiveness, "preference": Preference, "casual": Casual}
+_SETTINGS = (*_ROLES, "attention")  # which components are given in; the last one may be absent
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,13 @@ class BehaviorModel:
             if not isinstance(value, kind):
                 shown = value.__name__ + " (the class: call it)" if isinstance(value, type) else repr(value)
                 raise EarnestError(f"BehaviorModel({role}=...): expected a {kind.__name__} component, got {shown}")
-        if self.gold is not None and not isinstance(self.gold, Gold):
-            raise EarnestError(f"BehaviorModel(gold={self.gold!r}): expected earnest.Gold(...) or None")
-        if self.attention is not None and not isinstance(self.attention, Attention):
-            raise EarnestError(f"BehaviorModel(attention={self.attention!r}): expected an Attention component or None")
+        for name, optional, what in (
+            ("gold", Gold, "earnest.Gold(...)"),
+            ("attention", Attention, "an Attention component"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, optional):
+                raise EarnestError(f"BehaviorModel({name}={value!r}): expected {what} or None")
         for component in self.components:
             if reason := component.objection(self):
                 raise EarnestError(f"{type(component).__name__} cannot stand {reason}")
@@ -81,7 +85,7 @@ class BehaviorModel:
     @property
     def roles(self) -> dict[str, Component]:
         """The components by the setting that they are given in."""
-        return dict(zip((*_ROLES, "attention"), self.components, strict=False))
+        return dict(zip(_SETTINGS, self.components, strict=False))
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -224,14 +228,12 @@ class BehaviorModel:
             EarnestError: not TOML, unknown component or setting; the message names the table and the key.
         """
         tables = declaration.parse(text)
-        known = [*_ROLES, "attention", "gold"]
+        known = [*_SETTINGS, "gold"]
         unknown = sorted(set(tables) - set(known) - {"format"})
         if unknown:
             raise EarnestError(f"unknown table [{unknown[0]}]; a declaration has {', '.join(f'[{r}]' for r in known)}")
         given: dict[str, Any] = {
-            role: declaration.component_from_table(tables[role], role)
-            for role in (*_ROLES, "attention")
-            if role in tables
+            role: declaration.component_from_table(tables[role], role) for role in _SETTINGS if role in tables
         }
         if "gold" in tables:
             given["gold"] = declaration.settings_from_table(Gold, tables["gold"], "gold")

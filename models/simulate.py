@@ -26,7 +26,7 @@ from .namespace import NUMPY
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
 
-__all__ = ["Drawn", "Shown", "Truth", "choose", "draw_columns", "draw_users", "simulate"]
+__all__ = ["Shown", "Truth", "Users", "choose", "draw_columns", "draw_users", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def simulate(
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Users:
     """Users as the population has them.
 
     Attributes:
@@ -140,13 +140,13 @@ class Drawn:
 
 def draw_users(
     model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], schema: Schema, sure: np.ndarray
-) -> Drawn:
+) -> Users:
     """New users; those who are known to attend (user,) do, in earnest."""
     size, kinds = len(sure), model.kinds(schema)
     eta = np.asarray(model.attentiveness.sample(rng, values, size), dtype=float)
     eta = np.where(sure, 1.0, eta)
     if kinds.size == 1:
-        return Drawn(eta, np.zeros(size, dtype=int))
+        return Users(eta, np.zeros(size, dtype=int))
     sign = (eta < 0).astype(int)
     preference, casual = (
         rng.choice(n, size=size, p=np.exp(part.log_kinds(NUMPY, values))) if n > 1 else np.zeros(size, dtype=int)
@@ -154,11 +154,11 @@ def draw_users(
     )
     kind = np.ravel_multi_index((sign, preference, casual), kinds.shape)
     kind = np.where(sure, kinds.in_earnest(kind), kind)
-    return Drawn(np.where(kinds.never[kind], 0.0, eta), kind)
+    return Users(np.where(kinds.never[kind], 0.0, eta), kind)
 
 
 def choose(
-    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Drawn,
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Users,
     owner: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Whether each comparison is attended, and its outcome, (comparison,) each.

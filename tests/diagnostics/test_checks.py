@@ -18,7 +18,7 @@ from earnest.diagnostics.checks import predictive_check
 from earnest.diagnostics.discrepancies import Looks
 from earnest.diagnostics.replicates import Believed, read_rows
 from earnest.models.namespace import NUMPY
-from earnest.models.simulate import Drawn
+from earnest.models.simulate import Users
 
 read = runpy.run_path(str(Path(__file__).with_name("whale.py")))["read"]
 TIES = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
@@ -163,7 +163,7 @@ def test_replicates_follow_the_probabilities(ragged):
     tables = rows.chances(TIES, values)
     eta = np.linspace(0, 1, len(rows.users))
     rng = np.random.default_rng(0)
-    users = Drawn(eta, np.zeros(len(eta), dtype=int))
+    users = Users(eta, np.zeros(len(eta), dtype=int))
     drawn = np.stack([rows.simulate(rng, tables, users) for _ in range(3000)])
     owner = np.repeat(np.arange(len(rows.users)), rows.size)
     for y in range(3):

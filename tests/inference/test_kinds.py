@@ -29,6 +29,13 @@ MODELS, SIMPLE = _variants["MODELS"], ("tastes", "sample attention")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
 
+def as_if_estimated(model, counts, free, log):
+    """A fit whose estimates are these free parameters: nothing here is about estimates."""
+    unknown = np.full((len(free), len(free)), np.nan)
+    return Fit(model, counts.cells.schema, counts, "marginal", "map", free, unknown, free, unknown, pd.DataFrame(),
+               np.zeros(0), "converged", 0, (), fingerprint=log.fingerprint())  # fmt: skip
+
+
 class Exact:
     """A user's joint weights of kinds and levels, from probabilities written down a second time."""
 
@@ -76,10 +83,7 @@ def told(request):
     counts = MODELS[name].count(log)
     model = MODELS[name].prepare(counts)
     free = model.table(counts.cells.schema).pack(model.canonical(truth.parameters))
-    unknown = np.full((len(free), len(free)), np.nan)
-    # As if the truth had been estimated: nothing here is about estimates.
-    fit = Fit(model, counts.cells.schema, counts, "marginal", "map", free, unknown, free, unknown, pd.DataFrame(),
-              np.zeros(0), "converged", 0, (), fingerprint=log.fingerprint())  # fmt: skip
+    fit = as_if_estimated(model, counts, free, log)
     with jax.enable_x64(True):
         fit = replace(fit, attentiveness=estimate(fit, counts, False, draws=0))
     frame = log.to_arrow().to_pandas()
@@ -261,9 +265,7 @@ def test_at_attentiveness_0_both_stories_are_weighed():
     log = model.simulate(40, 4, 3, seed=5, parameters=values).log
     counts = model.count(log)
     free = model.table(counts.cells.schema).pack({name: np.asarray(value) for name, value in values.items()})
-    unknown = np.full((len(free), len(free)), np.nan)
-    fit = Fit(model, counts.cells.schema, counts, "marginal", "map", free, unknown, free, unknown, pd.DataFrame(),
-              np.zeros(0), "converged", 0, (), fingerprint=log.fingerprint())  # fmt: skip
+    fit = as_if_estimated(model, counts, free, log)
     n = 4000
     repeated = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in fit.parameters.items()}
     rng = np.random.default_rng(0)
