@@ -8,7 +8,7 @@ DEMO   ?= demo
 PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
 
 .DEFAULT_GOAL := help
-.PHONY: help browser setup demo test test-long lint format types notebooks readme-figure constraints dist clean distclean
+.PHONY: help browser setup demo test test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,7 +60,10 @@ browser: ## Chromium for the report's tests, where it is missing and can be had
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else echo "No Chromium: the report's browser tests will skip. On Debian: apt-get install chromium." >&2; fi
 
-notebooks: setup ## run the notebooks in full and keep their figures
+notebooks: setup ## run the notebooks in their small mode and check their headline numbers
+	$(BIN)/python -m pytest -m notebook
+
+notebooks-kept: setup ## run the notebooks in full and keep their figures
 	for book in notebooks/*.ipynb; do $(BIN)/python notebooks/run.py $$book || exit 1; done
 
 readme-figure: setup ## draw the README's picture

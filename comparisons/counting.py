@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from .cells import Cells, Counts, Floats, Integers
+from .context import PREVIOUS, TIMESTAMP, WHOLE, number, relation, sorting
 from .errors import InputError
 from .log import ComparisonLog
 from .schema import OUTCOMES, Schema
@@ -32,13 +33,15 @@ def count_cells(
         log: The votes.
         ties: Whether the behavioural model knows ties.
         context: Further columns that tell cells apart: "category", "gold" (0, or 1 + the right outcome; 0 throughout
-            where the log has no such column), or covariates (any numeric column).
+            where the log has no such column), "timestamp" (a number, or seconds), "previous_choice" (see `context`), or
+            covariates (any numeric column).
         symmetric: Nothing in the model looks at the order of the two models: turn every comparison so that the model
             with the lower index comes first, and its outcome with it.
         schema: That of an earlier log, for scoring: models and categories must then be known to it.
 
     Returns:
-        The counts; cells sorted by model_a, model_b, context, outcome.
+        The counts; cells sorted by timestamp where the model looks at it, then model_a, model_b, context, outcome: a
+        user's entries are then in the order of time.
 
     Raises:
         InputError: A tie where the model knows none, a model or category that `schema` does not know, or a context
@@ -52,7 +55,7 @@ def count_cells(
     keys = ", ".join(f"{value} AS c{i}" for i, value in enumerate(columns))
     log.execute(
         f'CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT "user" AS name, model_a AS a, model_b AS b, winner AS w'
-        f"{', ' + keys if keys else ''}, count(*) AS n FROM log GROUP BY ALL"
+        f"{', ' + keys if keys else ''}, count(*) AS n FROM {relation(context)} GROUP BY ALL"
     )
     try:
         _check_ties(log, ties)
@@ -64,26 +67,39 @@ def count_cells(
         log.execute(f"DROP TABLE {_COUNTED}")
 
 
+def check_one_at_a_time(log: ComparisonLog, counts: Counts) -> None:
+    """Raise an `InputError` where a user judged the same two models twice at the same moment.
+
+    Which came first is then not known, and the state between them is not either.
+    """
+    cells = counts.cells
+    columns = [cells.model_a, cells.model_b, *cells.context.values()]
+    keys = np.stack([counts.user, *(np.asarray(column, dtype=float)[counts.cell] for column in columns)], axis=1)
+    different, first, votes = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    many = np.flatnonzero(np.bincount(votes.ravel(), weights=counts.count, minlength=len(different)) > 1)
+    if len(many):
+        entry = first[many[0]]
+        cell = counts.cell[entry]
+        names = [cells.schema.models[models[cell]] for models in (cells.model_a, cells.model_b)]
+        raise InputError(
+            f"{log.source}: user {counts.users[counts.user[entry]]!r} judged {names[0]!r} against {names[1]!r} more "
+            f"than once at the same {TIMESTAMP} ({cells[TIMESTAMP][cell]:g}; {len(many):,} such cases), and the model "
+            "needs the order of a user's votes: give times that differ, or leave out what was sent twice"
+        )
+
+
 def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
-    parts = []
-    for name in context:
-        if name == "gold":
-            parts.append(gold_code(ident(name)) if name in log.columns else "0")
-            continue
-        if name not in log.columns:
-            option = f"; name its column with {name}=" if name == "category" else ""
-            raise InputError(
-                f"{log.source}: the model looks at {name!r}, but the log has no such column{option}. "
-                f"Columns: {', '.join(map(repr, log.columns))}"
-            )
-        parts.append(ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)")
-    return parts
-
-
-def gold_code(column: str) -> str:
-    """SQL for a column of right answers as a number: 0 without one, else 1 + the outcome."""
-    words = " ".join(f"WHEN {literal(word)} THEN {number + 1}" for number, word in enumerate(OUTCOMES))
-    return f"CASE {column} {words} ELSE 0 END"
+    wanted = [TIMESTAMP if name == PREVIOUS else name for name in context if name != "gold"]
+    if missing := [name for name in wanted if name not in log.columns]:
+        name = missing[0]
+        looks = "the order of a user's votes" if name == TIMESTAMP else repr(name)
+        column = "column of times" if name == TIMESTAMP else "such column"
+        option = f"; name its column with {name}=" if name in ("category", TIMESTAMP) else ""
+        raise InputError(
+            f"{log.source}: the model looks at {looks}, but the log has no {column}{option}. "
+            f"Columns: {', '.join(map(repr, log.columns))}"
+        )
+    return ["0" if name == "gold" and name not in log.columns else number(name) for name in context]
 
 
 def _check_ties(log: ComparisonLog, ties: bool) -> None:
@@ -99,19 +115,28 @@ def _check_ties(log: ComparisonLog, ties: bool) -> None:
 
 
 def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
-    for i, name in enumerate(context):
+    for name in dict.fromkeys(TIMESTAMP if name == PREVIOUS else name for name in context):
         if name == "gold":
             continue
-        wrong = f"c{i} IS NULL" if name == "category" else f"(c{i} IS NULL OR NOT isfinite(c{i}))"
-        [n] = log.query(f"SELECT coalesce(sum(n), 0) AS n FROM {_COUNTED} WHERE {wrong}")["n"].to_pylist()
+        counted = name in context
+        n = _n_wrong(log, name, f"c{context.index(name)}", _COUNTED, "n") if counted else _n_wrong(log, name)
         if n:
-            value = ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)"
-            place = _first_place(log, f"{value} IS NULL" + ("" if name == "category" else f" OR NOT isfinite({value})"))
-            expected = "a category" if name == "category" else "a finite number"
+            place = _first_place(log, _wrong(name, number(name)))
+            expected = {"category": "a category", TIMESTAMP: "a number, date or time"}.get(name, "a finite number")
             raise InputError(
                 f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model "
                 f"needs in every row ({int(n):,} such rows); fill it in or leave {name!r} out of the model"
             )
+
+
+def _wrong(name: str, value: str) -> str:
+    return f"{value} IS NULL" if name == "category" else f"({value} IS NULL OR NOT isfinite({value}))"
+
+
+def _n_wrong(log: ComparisonLog, name: str, value: str = "", table: str = "log", rows: str = "1") -> int:
+    """Comparisons in which a context column has no value that a model could use."""
+    wrong = _wrong(name, value or number(name))
+    return int(log.query(f"SELECT coalesce(sum({rows}), 0) AS n FROM {table} WHERE {wrong}")["n"][0].as_py())
 
 
 def _check_gold(log: ComparisonLog, ties: bool, context: tuple[str, ...]) -> None:
@@ -201,7 +226,8 @@ def _coded(name: str, column: str, turned: str) -> str:
 
 
 def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra: list[str]) -> Counts:
-    keys = ", ".join(["a", "b", *extra, "w"])
+    named = {"model_a": "a", "model_b": "b", "outcome": "w", **dict(zip(context, extra, strict=True))}
+    keys = ", ".join(named[name] for name in sorting(context))
     cells = log.query(f"SELECT DISTINCT {keys} FROM {_COUNTED}_coded ORDER BY {keys}")
     users = log.query(f"SELECT DISTINCT name FROM {_COUNTED}_coded ORDER BY 1")
     entries = log.query(
@@ -219,7 +245,7 @@ def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra
             model_b=_integers(cells, "b"),
             outcome=_integers(cells, "w"),
             context={
-                name: _integers(cells, column) if name in ("category", "gold") else _floats(cells, column)
+                name: _integers(cells, column) if name in WHOLE else _floats(cells, column)
                 for name, column in columns.items()
             },
         ),

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from .atomic import atomic_file
+from .context import label_match, relation
 from .errors import EarnestError, InputError
 from .log import ComparisonLog
 from .protocols import Fitted
@@ -146,6 +147,7 @@ class _Export:
     second: Text
     labels: str
     tables: Mapping[str, pa.Table]
+    context: tuple[str, ...]
 
     @classmethod
     def prepare(cls, log: ComparisonLog, fit: Fitted | None, prompts: Any, responses: Any, keys: KeyColumns) -> _Export:
@@ -157,7 +159,7 @@ class _Export:
                 "the log (prompt=, --prompt)"
             )
         labels, tables = _labels(log, fit)
-        return cls(log, prompt, first, second, labels, tables)
+        return cls(log, prompt, first, second, labels, tables, () if fit is None else fit.context)
 
     @property
     def conversational(self) -> bool:
@@ -181,7 +183,7 @@ class _Export:
         labels = "".join(f", labels.{name}" for name in _LABELS) if self.labels else ""
         base = (
             f'SELECT log."row", log.winner, {names}, {prompt} AS prompt, {first} AS a, {second} AS b{labels} '
-            f"FROM log {joins} {self.labels}"
+            f"FROM {relation(self.context)} log {joins} {self.labels}"
         )
         return self._split(base) if self.first.messages else base
 
@@ -265,7 +267,7 @@ def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.T
     if fit is None:
         return "", {}
     frame = fit.label_table(log)
-    keys = ["user", "model_a", "model_b", "winner", *(key for key in fit.context if key in log.columns)]
+    keys, matches = label_match(log, fit.context)
     finite = np.isfinite(frame[list(_LABELS)].to_numpy(dtype=np.float64)).all(axis=1)
     finite |= (frame["winner"] == "tie").to_numpy()  # a tie has no flip rate, and is not exported
     if not finite.all():
@@ -276,15 +278,10 @@ def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.T
     if frame.duplicated(keys).any():
         raise EarnestError("the fit's label table has several rows for one kind of vote; fit again on this log")
     table = pa.Table.from_pandas(pd.DataFrame(frame[[*keys, *_LABELS]]), preserve_index=False)
-    matches = []
-    for key in keys:
-        column = f"log.{ident(key)}"
-        number = key in fit.context and key not in ("category", "gold")
-        same = "IS NOT DISTINCT FROM" if key == "gold" else "="  # most comparisons have no known answer
-        matches.append(f"labels.{ident(key)} {same} {f'TRY_CAST({column} AS DOUBLE)' if number else column}")
-    join = f"LEFT JOIN earnest_labels labels ON {' AND '.join(matches)}"
+    join = f"LEFT JOIN earnest_labels labels ON {matches}"
     lost = log.query(
-        f'SELECT min("row") AS r, count(*) AS n FROM log {join} WHERE labels."user" IS NULL', earnest_labels=table
+        f'SELECT min("row") AS r, count(*) AS n FROM {relation(fit.context)} log {join} WHERE labels."user" IS NULL',
+        earnest_labels=table,
     ).to_pylist()[0]
     if lost["n"]:
         raise EarnestError(f"{log.place(lost['r'])}: the fit says nothing about this vote; fit or score this log first")

@@ -18,11 +18,13 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.names import as_names, places
 from ..inference.arrays import float64
 from ..inference.bracket import Chances, cell_chances
+from ..inference.chain import attends
 from ..inference.compiled import Settled
 from ..inference.draws import around, flat_draws, unpacked
 from ..inference.thinning import evenly
 from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
+from ..models.choices import in_turn
 from ..models.component import CellView, Finite
 from ..models.kinds import Kinds
 from ..models.namespace import NUMPY
@@ -199,19 +201,24 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
     """
     view, user, cell = CellView.of(counts.cells), counts.user, counts.cell
     kinds = model.kinds(view.schema)
+    turns = list(in_turn(user)) if model.chained else []
     above, below = np.zeros(len(cell)), np.zeros(len(cell))
     for s, attentiveness in enumerate(eta):
         given = {name: value[s] for name, value in values.items()}
         chances = cell_chances(NUMPY, model, given, view)
         a = np.abs(attentiveness)[user]
         p, c = (np.atleast_2d(part)[:, cell] for part in (chances.p, chances.c))
-        m = np.maximum(a * p + (1 - a) * c, 1e-300)  # (kind, entry)
-        own = np.broadcast_to(a, m.shape)
-        if chances.odds is not None:
-            share, rest = (part[cell] for part in chances.odds)
+        own = np.broadcast_to(a, p.shape)  # (kind, entry)
+        if chances.stay is not None:
+            own = np.stack([attends(*one, a, np.asarray(chances.stay), turns) for one in zip(p, c, strict=True)])
+        m = joint = np.maximum(own * p + (1 - own) * c, 1e-300)
+        if (told := chances.odds or chances.evidence) is not None:
+            share, rest = (part[cell] for part in told)
             whole = a * share + (1 - a) * rest
             m, own = m / whole, np.broadcast_to(a * share / whole, m.shape)
-        probable = _of_kinds(model, kinds, chances, counts, m, attentiveness, given)[:, user]
+        # What came about with a vote tells of its user's kind, too.
+        seen = m if chances.evidence is None else joint
+        probable = _of_kinds(model, kinds, chances, counts, seen, attentiveness, given)[:, user]
         signed = np.sign(attentiveness)[user]
         above += signed * (probable * own / m).sum(0)
         below += (probable / m).sum(0)

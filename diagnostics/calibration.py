@@ -180,6 +180,7 @@ def _probe(machine: Machine, truth: BehaviorModel, seed: int) -> dict[str, list[
     rng = np.random.default_rng(0)
     draws = [machine.table.sample_prior(rng) for _ in range(RANKED + 1)]  # as many as are ranked: one compilation
     values = {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
+    machine = machine.of(told[0])
     density = machine.log_likelihood(values, machine.count(told[0].outcome))[:_PROBES]
     prior = [float(machine.table.log_prior(np, draw)) for draw in draws[:_PROBES]]
     return {

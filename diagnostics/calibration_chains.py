@@ -25,18 +25,18 @@ _STARTS = 4000  # draws of the prior, of which the likelihood chooses one
 
 
 class Chain(Machine):
-    """One chain a log, compiled once for all logs.
+    """One chain a log, compiled once for all logs (for each, where the model looks at what comes about with votes).
 
     It starts from one of 4,000 draws of the prior, resampled by likelihood: it knows nothing of the truth, and a mode
     is chosen about by its mass. 500 iterations of warm-up, dense mass matrix, target acceptance 0.9; 1,000 draws, then
     1,000 more until every ranked quantity has a bulk ESS of 200, at most 10,000.
     """
 
-    def __init__(self, model: BehaviorModel, design: Design) -> None:
+    def __init__(self, model: BehaviorModel, design: Design, told: Told | None = None) -> None:
         from numpyro.infer.hmc import hmc
         from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
-        super().__init__(model, design)
+        super().__init__(model, design, told)
         native = numpyro_model(self.statement)
 
         def potential(votes: Any) -> Any:

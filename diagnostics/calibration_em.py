@@ -27,8 +27,8 @@ class Approximation(Machine):
     given each; a direction without a standard error is left at its estimate, as EM leaves it, and has no interval.
     """
 
-    def __init__(self, model: BehaviorModel, design: Design) -> None:
-        super().__init__(model, design)
+    def __init__(self, model: BehaviorModel, design: Design, told: Told | None = None) -> None:
+        super().__init__(model, design, told)
         self._blank = design.blank(self.model)
 
     def draws(self, told: Told, votes: np.ndarray, seed: Sequence[int], rng: np.random.Generator) -> Draws:

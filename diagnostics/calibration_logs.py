@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Cells
+from ..comparisons.context import PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
 from ..models.behavior import BehaviorModel
+from ..models.choices import choose, draw_users
 from ..models.component import CellView
-from ..models.simulate import Shown, choose, draw_columns, draw_users
+from ..models.simulate import Shown, draw_columns
 
 __all__ = ["Design", "Told", "tell"]
 
@@ -76,13 +78,19 @@ class Design:
 
     def columns(self, model: BehaviorModel) -> Shown:
         """Columns that a model looks at, the same in every log; covariates have few values, so that few cells do."""
-        size = self.users * self.comparisons
-        drawn = draw_columns(model, size, self.seed).columns
-        few = {name: _few(value) for name, value in drawn.items() if name != "category"}
+        size, turn = self.users * self.comparisons, np.tile(np.arange(self.comparisons), self.users)
+        drawn = draw_columns(model, size, self.seed, turn=turn).columns
+        few = {name: _few(value) for name, value in drawn.items() if name not in ("category", TIMESTAMP)}
         return draw_columns(model, size, self.seed, drawn | few)
 
-    def log(self, outcome: np.ndarray, model: BehaviorModel) -> ComparisonLog:
-        """The log in which these outcomes (comparison,) were chosen, with the columns that the model looks at."""
+    def log(
+        self, outcome: np.ndarray, model: BehaviorModel, told: Mapping[str, np.ndarray] | None = None
+    ) -> ComparisonLog:
+        """The log in which these outcomes (comparison,) were chosen, with the columns that the model looks at.
+
+        `told` are those that came about with the votes; else they are 1 throughout.
+        """
+        aside = {name: np.ones(len(outcome)) for name in model.told} if told is None else told
         user, first, second = self.shown
         names = np.array(self.model_names)
         frame = {
@@ -91,8 +99,9 @@ class Design:
             "model_b": names[second],
             "winner": np.array(OUTCOMES)[outcome],
             **self.columns(model).columns,
+            **{name: column for name, column in aside.items() if name != PREVIOUS},  # which follows from the outcomes
         }
-        named: dict[str, Any] = {"category": "category"} if "category" in frame else {}
+        named: dict[str, Any] = {name: name for name in ("category", TIMESTAMP) if name in frame}
         return read_comparisons(
             pd.DataFrame(frame), user="user", model_a="model_a", model_b="model_b", winner="winner", **named
         )
@@ -110,11 +119,13 @@ class Told:
         values: {parameter: value} on the constrained scale.
         attentiveness: of every user, (user,).
         outcome: of every comparison of the design, 0, 1 or 2, (comparison,).
+        told: the columns that came about with it, {name: (comparison,)}.
     """
 
     values: dict[str, np.ndarray]
     attentiveness: np.ndarray
     outcome: np.ndarray
+    told: dict[str, np.ndarray]
 
 
 def _few(column: np.ndarray) -> np.ndarray:
@@ -139,5 +150,5 @@ def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Tol
     users = draw_users(model, rng, values, schema, model.attends(design.user_names))
     view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), columns.context))
     model = model.measure(view, np.ones(len(user)))
-    _, outcome = choose(model, rng, values, view, users, user)
-    return Told(values, users.attentiveness, outcome)
+    chosen = choose(model, rng, values, view, users, user)
+    return Told(values, users.attentiveness, chosen.outcome, chosen.told)

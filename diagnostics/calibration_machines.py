@@ -74,8 +74,7 @@ def settled_for(model: BehaviorModel, design: Design, argument: str) -> Behavior
     model = model.measure(CellView.of(counts.cells), totals)
     settled = model.prepare(counts)
     if settled != model:
-        changed = [role for role in ("attentiveness", "preference", "casual")
-                   if getattr(settled, role) != getattr(model, role)]  # fmt: skip
+        changed = [role for role, part in settled.roles.items() if part != model.roles[role]]
         raise EarnestError(
             f"calibrate({argument}=...): its {changed[0]} component leaves something to the data, which here are yet "
             f"to be told; give it in full (for logs of this design: {getattr(settled, changed[0])!r})"
@@ -89,16 +88,18 @@ class Machine:
     Args:
         model: the declaration.
         design: who is shown what.
+        told: of a model that looks at what comes about with the votes, the log whose votes they are.
 
     Raises:
         EarnestError: the model cannot be settled without votes, or the design shows too many different things.
     """
 
-    def __init__(self, model: BehaviorModel, design: Design) -> None:
+    def __init__(self, model: BehaviorModel, design: Design, told: Told | None = None) -> None:
         self.model, self.design = settled_for(model, design, "model"), design
-        settled = settle(self.model, design.blank(self.model))
+        blank = design.blank(self.model) if told is None else design.log(told.outcome, self.model, told.told)
+        settled = settle(self.model, blank)
         self.table, self.tally = settled.table, tally(settled.counts, merge=False)
-        if not self.tally.dense:
+        if not self.tally.dense and not self.model.told:
             raise EarnestError(
                 f"models={design.models}: logs with so many different pairs have no table with a column for each; "
                 "calibrate with fewer models"
@@ -131,8 +132,14 @@ class Machine:
         """Joint log-likelihood of the votes, attentiveness integrated out, at draws (draw, ...), nats, (draw,)."""
         return np.asarray(self._log_likelihood(dict(values), votes))
 
+    def of(self, told: Told) -> Machine:
+        """The machine for a log: itself, unless the model looks at what comes about with the votes."""
+        return type(self)(self.model, self.design, told) if self.model.told else self
+
     def count(self, outcome: np.ndarray) -> np.ndarray:
         """Outcomes of the design as the model's own table of votes, (user, shown, outcome)."""
+        if self.model.told:
+            return self.tally.count  # the log is its own
         user, first, second = self.design.shown
         n, cells = self.tally.count.shape[2], self.tally.cells
         columns = self.design.columns(self.model).context
@@ -192,7 +199,7 @@ class Machine:
         view, n = self.tally.cells, self.tally.count.shape[2]
         user, slot, y = np.nonzero(votes)
         cells = Cells(self.tally.schema, view.model_a, view.model_b, view.outcome, dict(view.context))
-        return Counts(self.tally.users, cells, user, slot * n + y, votes[user, slot, y])
+        return Counts(self.tally.users, cells, user, self.tally.shown[user, slot] * n + y, votes[user, slot, y])
 
     def attentiveness(self, values: Mapping[str, np.ndarray], votes: np.ndarray, rng: Any) -> np.ndarray:
         """Attentiveness of every user drawn given each draw of the globals, (draw, user)."""
@@ -218,6 +225,7 @@ def replicate(machine: Machine, truth: BehaviorModel, seed: Sequence[int]) -> di
         where the method has intervals, how the draws were made, "wall_s", "cpu_s"}
     """
     told = tell(truth, machine.design, [*seed, 0])
+    machine = machine.of(told)
     votes = machine.count(told.outcome)
     rng = np.random.default_rng([*seed, 2])
     wall, cpu = time.perf_counter(), time.process_time()

@@ -92,7 +92,8 @@ def compare_models(
     Raises:
         InputError: the log has ties and a model none, or lacks a column that a model looks at.
         EarnestError: fewer than two models; fits or traces of another log; models that count different outcomes (one
-            knows ties and the other does not), whose densities are not of the same thing.
+            knows ties and the other does not, or the likelihood of one is of dwell times, too), whose densities are
+            not of the same thing.
 
     Reference: Vehtari, Gelman and Gabry (2017), Statistics and Computing 27; weights: Yao, Vehtari, Simpson and Gelman
     (2018), Bayesian Analysis 13.
@@ -142,7 +143,7 @@ def _sampled(model: BehaviorModel, log: ComparisonLog, seed: int) -> Any:
 def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
     if not isinstance(models, Mapping) or len(models) < 2:
         raise EarnestError("compare_models: expected at least two models, {name: model, fit or trace}")
-    ties, here = {}, log.fingerprint()
+    ties, told, here = {}, {}, log.fingerprint()
     for name, given in models.items():
         if isinstance(given, Fit):
             if given.method != "marginal" or given.objective != "map":
@@ -159,11 +160,19 @@ def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
         if of != here:
             raise EarnestError(f"models[{name!r}]: it is of another log; fit or sample this one")
         ties[name] = model.preference.allows_ties
+        told[name] = () if model.attention is None else model.attention.told
     if len(set(ties.values())) > 1:
         known, unknown = (next(name for name, tie in ties.items() if tie is which) for which in (True, False))
         raise EarnestError(
             f"compare_models: {known!r} knows ties and {unknown!r} does not, so that their predictive densities are of "
             "different outcomes; give both a rule for ties, or neither"
+        )
+    if len(set(told.values())) > 1:
+        one = next(name for name, columns in told.items() if columns)
+        other = next(name for name, columns in told.items() if columns != told[one])
+        raise EarnestError(
+            f"compare_models: the likelihood of {one!r} is of the votes and of {told[one][0]!r}, that of {other!r} is not, "
+            "so that their predictive densities are of different things; compare it with models that look at the same"
         )
 
 

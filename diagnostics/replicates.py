@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..comparisons.cells import Cells, Counts
-from ..comparisons.counting import gold_code, numbered
+from ..comparisons.context import TIMESTAMP, moment, number, relation
+from ..comparisons.counting import numbered
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.names import as_names, places
 from ..comparisons.schema import OUTCOMES, Schema
@@ -26,10 +28,10 @@ from ..inference.results import Fit
 from ..inference.thinning import evenly
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
+from ..models.choices import Users, draw_users, in_turn
 from ..models.component import CellView
 from ..models.gold import GOLD
 from ..models.namespace import NUMPY
-from ..models.simulate import Users, draw_users
 
 if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
@@ -67,7 +69,8 @@ class Rows:
         each = [cell_chances(NUMPY, model, values, self.cells.with_outcome(y)) for y in outcomes]
         p, c = (np.stack([np.atleast_2d(part) for part in parts])
                 for parts in ([one.p for one in each], [one.c for one in each]))  # fmt: skip
-        return Tables(p, c)
+        stay = model.stay(NUMPY, values)
+        return Tables(p, c, None if stay is None else np.asarray(stay, dtype=float))
 
     def favoured(self, model: BehaviorModel, values: Mapping[str, Any]) -> np.ndarray:
         """Log-odds by which who attends in earnest chooses the first response, (shown,); 0 where neither can win."""
@@ -81,6 +84,8 @@ class Rows:
     def simulate(self, rng: np.random.Generator, tables: Tables, users: Users) -> np.ndarray:
         """Outcomes of every row, given its user, (row,)."""
         attention = np.repeat(np.abs(users.attentiveness).astype(np.float32), self.size)
+        if tables.stay is not None:
+            attention = self._states(rng, attention, tables.stay)
         kind = np.repeat(users.kind, self.size) if tables.p.shape[1] > 1 else 0
         uniform = rng.random(len(self.shown), dtype=np.float32)
         outcome = np.zeros(len(self.shown), dtype=np.int8)
@@ -89,16 +94,32 @@ class Rows:
             outcome += uniform * total >= tables.mix(attention, kind, self.shown, y)
         return outcome
 
+    @cached_property
+    def turns(self) -> list[np.ndarray]:
+        """The users' first rows, their second ones, ..., users with most rows first."""
+        return list(in_turn(np.repeat(np.arange(len(self.size)), self.size)))
+
+    def _states(self, rng: np.random.Generator, attention: np.ndarray, stay: np.ndarray) -> np.ndarray:
+        """Whether every row is attended, where the state of one bears on the next, (row,) of 0 and 1."""
+        held = rng.random(len(attention), dtype=np.float32)
+        state = (rng.random(len(attention), dtype=np.float32) < attention).astype(np.float32)
+        for before, rows in pairwise(self.turns):
+            last = state[before[: len(rows)]]
+            state[rows] = np.where(held[rows] < stay[last.astype(int)], last, state[rows])
+        return state
+
 
 class Tables:
     """P and C of everything shown, summed over outcomes up to each, (outcome, kind, shown).
 
     Attributes:
         p, c: these sums, each times what the comparison's own attention makes of it.
+        stay: where states drift, the probability of no toss, (state,).
         even: whether all comparisons get their users' own attention, so that the last sums are one.
     """
 
-    def __init__(self, p: np.ndarray, c: np.ndarray) -> None:
+    def __init__(self, p: np.ndarray, c: np.ndarray, stay: np.ndarray | None = None) -> None:
+        self.stay = stay
         self.p, self.c = (np.cumsum(part, axis=0).astype(np.float32) for part in (p, c))
         self.even = bool(np.all(np.abs(self.p[-1] - 1) < 1e-5) and np.all(np.abs(self.c[-1] - 1) < 1e-5))
 
@@ -111,16 +132,17 @@ class Tables:
 
 
 def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
-    """The rows of a log in a model's terms, (user, row) ascending."""
+    """The rows of a log in a model's terms, user by user, each user's in the order of time or of the log."""
     keys = {name: _context(name) for name in model.context if name != GOLD or name in log.columns}
     wanted = "".join(f", {value} AS {ident('c_' + name)}" for name, value in keys.items())
     joined = "JOIN categories k ON log.category = k.name" if "category" in keys else ""
     winner = " ".join(f"WHEN {literal(word)} THEN {number}" for number, word in enumerate(OUTCOMES))
     names = as_names(log.users)
+    order = f"{moment('log.timestamp')}, a.name, b.name, log.winner," if TIMESTAMP in model.context else ""
     found = log.query(
         f"""SELECT u.number AS u, a.number AS a, b.number AS b, CASE log.winner {winner} END AS w{wanted}
-        FROM log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
-        JOIN models b ON log.model_b = b.name {joined} ORDER BY u.number, log."row" """,
+        FROM {relation(model.context)} log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
+        JOIN models b ON log.model_b = b.name {joined} ORDER BY u.number, {order} log."row" """,
         users=numbered(names), models=numbered(schema.models), categories=numbered(schema.categories),
     )  # fmt: skip
     if found.num_rows != len(log):
@@ -139,9 +161,7 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
 
 
 def _context(name: str) -> str:
-    if name == GOLD:
-        return gold_code(f"log.{ident(name)}")
-    return "k.number" if name == "category" else f"CAST(log.{ident(name)} AS DOUBLE)"
+    return "k.number" if name == "category" else number(name, "log.")
 
 
 def _codes(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.namespace import Namespace
 from ..models.parameters import Values
+from . import chain
 from .arrays import Dense, Group
 
 __all__ = [
@@ -42,6 +43,9 @@ class Chances:
     Attributes:
         p, c: probability of each cell attended and not, (cell,), or (kind, cell) where kinds of users are told apart.
         odds: None, or a pair of (cell,).
+        evidence: None, or the densities, a pair of (cell,), of what came about with a vote if attended and if not; they
+            are factors of p and c.
+        stay: None, or the probability that a vote is given in the state of the one before, (state,); see `chain`.
         log_shares: log share of each kind as far as `BehaviorModel.log_shares` goes, or None without kinds.
     """
 
@@ -49,6 +53,8 @@ class Chances:
     c: Any
     odds: tuple[Any, Any] | None
     log_shares: Any
+    evidence: tuple[Any, Any] | None = None
+    stay: Any = None
 
     @property
     def by_kind(self) -> bool:
@@ -60,9 +66,16 @@ def cell_chances(xp: Namespace, model: BehaviorModel, values: Values, cells: Cel
     """What a model makes of cells at these values, in any array namespace."""
     log_p, log_c = model.log_prob(xp, values, cells)
     shares = model.log_shares(xp, values, cells.schema) if log_p.ndim == 2 else None
-    moved = model.log_odds(xp, values, cells)
+    moved, seen = model.log_odds(xp, values, cells), model.evidence(xp, values, cells)
+    if seen is not None:
+        attended, casual = seen
+        kinds = model.kinds(cells.schema)
+        # Who never attends leaves what goes with a casual vote.
+        own = xp.where(kinds.never[:, None], casual, attended) if kinds.never.any() else attended
+        pair = (xp.exp(attended), xp.exp(casual))
+        return Chances(xp.exp(log_p + own), xp.exp(log_c + casual), None, shares, pair)
     if moved is None:
-        return Chances(xp.exp(log_p), xp.exp(log_c), None, shares)
+        return Chances(xp.exp(log_p), xp.exp(log_c), None, shares, stay=model.stay(xp, values))
     more, less = xp.log_sigmoid(moved), xp.log_sigmoid(-moved)
     return Chances(xp.exp(log_p + more), xp.exp(log_c + less), (xp.exp(more), xp.exp(less)), shares)
 
@@ -93,10 +106,13 @@ def to_patterns(group: Any, at_rows: Any) -> Any:
 def log_likelihood(group: Group, a: Any, rest: Any, chances: Chances) -> Any:
     """sum_c n_c log m_kc of each pattern at each node, nats, (pattern, node) or (kind, pattern, node)."""
     p, c = chances.p, chances.c
-    if chances.by_kind:
-        total = jax.lax.map(lambda kind: _of_products(group, a, rest, *kind), (p, c))
-    else:
-        total = _of_products(group, a, rest, p, c)
+
+    def of_kind(kind: tuple[Any, Any]) -> Any:
+        if chances.stay is not None:
+            return chain.log_likelihood(group, a, rest, *(part[group.cell] for part in kind), chances.stay)
+        return _of_products(group, a, rest, *kind)
+
+    total = jax.lax.map(of_kind, (p, c)) if chances.by_kind else of_kind((p, c))
     return total if chances.odds is None else total - _of_products(group, a, rest, *chances.odds)
 
 
@@ -130,7 +146,9 @@ def _log_product_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, An
     return _log_product(m), jnp.sum(change / m, axis=1)
 
 
-def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: Any) -> tuple[Any, Any]:
+def attended_counts(
+    group: Group, weights: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any = None
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Expected attended comparisons.
 
     Args:
@@ -140,21 +158,26 @@ def attended_counts(group: Group, weights: Any, a: Any, rest: Any, p: Any, c: An
         rest: 1 - eta at the nodes.
         p: preference's probability of each cell, (cell,).
         c: casual probability of each cell, (cell,).
+        stay: see `Chances`.
 
     Returns:
-        attended in each cell (cell,), and attended at each node (node,) summed over patterns.
+        attended in each cell (cell,); attended at each node (node,) summed over patterns; None, or of a chain those
+        tosses at each node that came out casual (and attended in the place of all).
     """
+    if stay is not None:
+        entries, attended, casual = chain.attended_entries(group, weights, a, rest, p[group.cell], c[group.cell], stay)
+        return jnp.zeros(p.shape[0]).at[group.cell].add(entries), attended.sum(0), casual.sum(0)
     if isinstance(group, Dense):
         attended = p[:, None] * a
         expected = (group.count.T @ weights) * (attended / jnp.maximum(attended + c[:, None] * rest, _TINY))
-        return expected.sum(1), expected.sum(0)
+        return expected.sum(1), expected.sum(0), None
     # Settled together with the weights, the bracket is not the one of the likelihood: XLA would keep that in memory
     # between the two, (row, width, node) large, which is five times slower than computing it again.
     weights, a, rest, p, c = settled(weights, a, rest, p, c)
     attended, m = sparse_bracket(group, a, rest, p, c)
     (at_row,) = settled(weights[group.owner])
     expected = (at_row[:, None, :] * attended / m) * group.count[:, :, None]
-    return jnp.zeros(p.shape[0]).at[group.cell].add(expected.sum(2)), expected.sum((0, 1))
+    return jnp.zeros(p.shape[0]).at[group.cell].add(expected.sum(2)), expected.sum((0, 1)), None
 
 
 def cell_counts(group: Group, users: Any, n_cells: int) -> Any:

@@ -17,7 +17,8 @@ from ..models.component import Finite
 from ..models.namespace import NUMPY, Namespace
 from ..models.parameters import Parameter, ParameterTable, Values
 from .bracket import Chances, cell_chances
-from .integration import EXACT, Piece, choose_pieces, log_marginal, with_kinds
+from .chain import draw_states
+from .integration import EXACT, Piece, along_chain, choose_pieces, log_marginal, with_kinds
 from .tally import Entries, Tally, tally
 
 __all__ = [
@@ -93,6 +94,9 @@ class Statement:
 
     def log_conditional(self, xp: Namespace, chances: Chances, a: Any, rest: Any, value: Any) -> Any:
         """Log-likelihood of every user given the attentiveness a (user,) and 1 - a, nats, (user,)."""
+        if chances.stay is not None:
+            everyone, each = np.arange(len(self.tally)), (a[:, None], rest[:, None])
+            return along_chain(xp, chances, *each, self.tally, value, everyone)[:, 0]
         entries: Entries | None = None if self.tally.dense else self.tally.entries(value)
 
         def log_sum(p: Any, c: Any) -> Any:
@@ -133,9 +137,29 @@ class Statement:
         shown = np.maximum(self.tally.shown, 0)
         p, c = (np.asarray(part).reshape(-1, len(self.tally.cells) // n_outcomes, n_outcomes)
                 for part in (chances.p, chances.c))  # fmt: skip
-        m = a[:, None, None] * p[kind[:, None], shown] + rest[:, None, None] * c[kind[:, None], shown]
         totals = np.rint(self.tally.count.sum(2)).astype(np.int64)
+        a, rest = a[:, None], rest[:, None]
+        if chances.stay is not None:
+            a = self.states(rng.random((2, *self.tally.steps[0].shape)), a[:, 0], np.asarray(chances.stay))
+            rest = 1.0 - a
+        m = a[:, :, None] * p[kind[:, None], shown] + rest[:, :, None] * c[kind[:, None], shown]
         return rng.multinomial(totals, m / m.sum(-1, keepdims=True)).astype(float)
+
+    def states(self, uniform: Any, a: Any, stay: Any, xp: Any = np) -> Any:
+        """Whether every unit attends to what it is shown, where states drift, (..., unit, slot) of 0 and 1.
+
+        Args:
+            uniform: random numbers, (2, ..., unit, step).
+            a: attentiveness, (..., unit).
+            stay: probability of no toss, (state,).
+            xp: NumPy or `jax.numpy`.
+        """
+        slot, there = self.tally.steps
+        step = np.zeros(self.tally.shown.shape, dtype=int)  # of every slot
+        unit, at = np.nonzero(there)
+        step[unit, slot[unit, at]] = at
+        states = draw_states((uniform[0], uniform[1]), a, stay, xp)
+        return xp.take_along_axis(states, np.broadcast_to(step, (*states.shape[:-1], step.shape[1])), axis=-1)
 
     def draw_latent(self, rng: np.random.Generator, rules: Sequence[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Attentiveness, its complement and kind of every unit, one of its rule's nodes by weight, (unit,) each.

@@ -27,6 +27,7 @@ from .maximize import (
     climb,
     evidence_for,
     inverse_metric,
+    maximize_evidence,
     maximize_outcomes,
     maximize_population,
     needs_metric,
@@ -61,7 +62,9 @@ def em_step(
     for evidence in evidence_for(model, problem.cells, *told, expected.kinds):
         image = maximize_outcomes(evidence, table, image, prior, metric)
     image = maximize_population(model, table, image, problem, nodes, expected, prior)
-    if model.attention is not None:
+    if model.attention is not None and model.attention.has("evidence"):
+        image = maximize_evidence(model, table, image, problem.cells, told, prior)
+    elif model.attention is not None:
         # Its votes and nodes do not come apart into expected counts: the marginal objective itself is climbed, which
         # is as monotone (ECME; Liu and Rubin 1994, Biometrika 81).
         image = climb(model.attention, table, image, lambda z: log_objective(model, prior, z, problem, nodes))

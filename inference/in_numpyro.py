@@ -159,7 +159,13 @@ class _Votes(dist.Distribution):
         shown = tally.shown.clip(0)
         p, c = (part.reshape(-1, len(tally.cells) // n_outcomes, n_outcomes)[kind[..., None], shown]
                 for part in (self.chances.p, self.chances.c))  # fmt: skip
-        m = a[..., None, None] * p + rest[..., None, None] * c
+        a, rest = a[..., None], rest[..., None]
+        if self.chances.stay is not None:
+            key, now = jax.random.split(key)
+            uniform = jax.random.uniform(now, (2, *a.shape[:-1], tally.steps[0].shape[1]))
+            a = self.statement.states(uniform, a[..., 0], self.chances.stay, jnp)
+            rest = 1.0 - a
+        m = a[..., None] * p + rest[..., None] * c
         m = m / m.sum(-1, keepdims=True)  # of one where all comparisons get the user's own attention
         out: list[Any] = []
         left, below = jnp.asarray(tally.count.sum(2)), jnp.ones(())

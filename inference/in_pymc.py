@@ -219,24 +219,29 @@ class _Flat:
     arrays: list[Any]
     odds: bool
     by_kind: bool
+    chained: bool
 
     @classmethod
     def of(cls, chances: Chances) -> _Flat:
         shares = [chances.log_shares] if chances.by_kind else []
-        return cls([chances.p, chances.c, *(chances.odds or ()), *shares], chances.odds is not None, chances.by_kind)
+        stay = [] if chances.stay is None else [pt.as_tensor_variable(chances.stay)]
+        arrays = [chances.p, chances.c, *(chances.odds or ()), *stay, *shares]
+        return cls(arrays, chances.odds is not None, chances.by_kind, bool(stay))
 
     @property
     def signature(self) -> str:
         cells = "(j,c)" if self.by_kind else "(c)"
-        return ",".join([cells, cells, *["(c)"] * 2 * self.odds, *["(r)"] * self.by_kind])
+        return ",".join([cells, cells, *["(c)"] * 2 * self.odds, *["(z)"] * self.chained, *["(r)"] * self.by_kind])
 
     def back(self, parts: Sequence[Any]) -> tuple[Chances, list[Any]]:
         """The same from what PyMC hands over, and what came after it."""
         n = len(self.arrays)
         p, c, *others = _once(parts[:n], [2 if self.by_kind else 1] * 2 + [1] * (n - 2))
         odds = (others[0], others[1]) if self.odds else None
+        stay = others[2 * self.odds] if self.chained else None
         rest = parts[n:]
-        return Chances(p, c, odds, others[-1] if self.by_kind else None), _once(rest, [1] * len(rest))
+        shares = others[-1] if self.by_kind else None
+        return Chances(p, c, odds, shares, stay=stay), _once(rest, [1] * len(rest))
 
 
 def _votes(statement: Statement, inputs: list[Any], logp: Any, random: Any, signature: str, name: str) -> None:

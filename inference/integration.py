@@ -21,10 +21,12 @@ from ..models.component import Finite
 from ..models.namespace import NUMPY, Namespace
 from ..models.parameters import Values
 from .bracket import Chances, cell_chances
+from .chain import tree_log_likelihood
 from .tally import Entries, Tally
 
 __all__ = [
-    "Gauss", "Grid", "Levels", "Piece", "Rule", "choose_pieces", "log_marginal", "with_kinds", "worst_error",
+    "Gauss", "Grid", "Levels", "Piece", "Rule", "along_chain", "choose_pieces", "log_marginal", "with_kinds",
+    "worst_error",
 ]  # fmt: skip
 
 _TINY = 1e-300
@@ -116,7 +118,9 @@ def log_marginal(
     entries = None if tally.dense else tally.entries(value)
     parts = []
     for piece, (log_w, a, rest) in zip(pieces, rules, strict=True):
-        if entries is None:
+        if chances.stay is not None:
+            joint = along_chain(xp, chances, a, rest, tally, value, piece.units)
+        elif entries is None:
             rows = value.reshape((len(tally), len(tally.cells)))
             joint = xp.matmul(rows if len(pieces) == 1 else rows[piece.units], _log_bracket(xp, chances, a, rest))
         else:
@@ -152,6 +156,28 @@ def _log_bracket(xp: Namespace, chances: Chances, a: Any, rest: Any, used: np.nd
     return log_m.transpose((1, 0, 2)).reshape((log_m.shape[1], -1)) if chances.by_kind else log_m
 
 
+def along_chain(
+    xp: Namespace, chances: Chances, a: Any, rest: Any, tally: Tally, value: Any, units: np.ndarray
+) -> Any:  # fmt: skip
+    """Log-likelihood of some units' votes, states summed out, nats, (unit, node), or (unit, kind x node).
+
+    Args:
+        xp: array namespace.
+        chances: of every cell.
+        a, rest: attentiveness and its complement at the nodes, (node,), or (unit, 1).
+        tally: what was shown.
+        value: votes, (unit, slot, outcome), one a slot.
+        units: which.
+    """
+    n_outcomes = tally.count.shape[2]
+    slot, there = (part[units] for part in tally.steps)
+    first = np.maximum(np.take_along_axis(tally.shown[units], slot, axis=1), 0) * n_outcomes
+    cell, chosen = first[:, :, None] + np.arange(n_outcomes), value[units[:, None], slot]
+    p, c = (xp.sum(chosen * part[..., cell], axis=-1) for part in (chances.p, chances.c))
+    joint = tree_log_likelihood(xp, p, c, a, rest, chances.stay, there)
+    return joint.transpose((1, 0, 2)).reshape((len(units), -1)) if chances.by_kind else joint
+
+
 def _of_units(entries: Entries, units: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray, Any]:
     """The entries of some units: position of the unit among them, cell, count."""
     number = np.full(n_units, -1)
@@ -182,7 +208,7 @@ def choose_pieces(
 
 def _rule(model: BehaviorModel, tally: Tally, units: np.ndarray, points: Sequence[Values], tolerance: float) -> Rule:
     exact = int(tally.comparisons[units].max()) // 2 + 1
-    polynomial = model.attention is None  # else a vote is a ratio of two factors that are linear in eta
+    polynomial = model.polynomial  # else a vote is a ratio of two factors that are linear in eta
     heaviest = units[np.argsort(-tally.comparisons[units], kind="stable")[:_TRIED]]
     sample = np.unique(np.concatenate([heaviest, units[:: max(len(units) // _TRIED, 1)]]))
     if model.attentiveness.gauss(NUMPY, points[0], 2) is not None:
@@ -232,6 +258,9 @@ def _try(model: BehaviorModel, tally: Tally, units: np.ndarray, rule: Rule, valu
     """Log-likelihood of some units at one point, NumPy, (unit,)."""
     chances = cell_chances(NUMPY, model, values, tally.cells)
     log_w, a, rest = with_kinds(model, tally, rule.at(NUMPY, model, values), chances)
+    if chances.stay is not None:
+        joint = along_chain(NUMPY, chances, np.asarray(a), np.asarray(rest), tally, tally.count, units)
+        return np.asarray(NUMPY.logsumexp(joint + log_w, axis=1))
     log_m = _log_bracket(NUMPY, chances, np.asarray(a), np.asarray(rest))
     shown = np.maximum(tally.shown[units], 0)
     n_outcomes = tally.count.shape[2]
@@ -249,7 +278,7 @@ def worst_error(model: BehaviorModel, tally: Tally, pieces: Sequence[Piece], poi
         if isinstance(rule, Levels) or (
             isinstance(rule, Gauss)
             and model.attentiveness.gauss_exact
-            and model.attention is None
+            and model.polynomial
             and 2 * rule.size > float(tally.comparisons[piece.units].max())
         ):
             continue

@@ -17,17 +17,18 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Counts
+from ..comparisons.context import label_match, relation
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import among, as_names
 from ..comparisons.schema import OUTCOMES, Schema
-from ..comparisons.sql import ident
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.gold import GOLD
 from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
-from .bracket import sparse_bracket
+from .bracket import Chances, sparse_bracket
+from .chain import attended_entries
 from .label import fixed_point
 from .marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from .merge import Joined, join, usable_schema
@@ -74,9 +75,11 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
 def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
     """See `Fit.responsibilities`."""
     table = label_table(fit, log)
-    keys = ["user", "model_a", "model_b", "winner", *(key for key in fit.context if key in log.columns)]
-    on = " AND ".join(f"log.{ident(key)} IS NOT DISTINCT FROM labels.{ident(key)}" for key in keys)
-    rows = log.query(f"SELECT labels.responsibility FROM log JOIN labels ON {on} ORDER BY log.row", labels=table)
+    _, on = label_match(log, fit.context)
+    rows = log.query(
+        f"SELECT labels.responsibility FROM {relation(fit.context)} log JOIN labels ON {on} ORDER BY log.row",
+        labels=table,
+    )
     out = np.asarray(rows["responsibility"].to_numpy(), dtype=float)
     if len(out) != len(log):
         raise EarnestError(f"{log.source}: {len(log):,} comparisons, but responsibilities for {len(out):,}")
@@ -155,50 +158,37 @@ def _parts(fit: Fit, free: np.ndarray, work: Workload, schema: Schema) -> list[n
         others = _others(fit, free, work.counts, schema)
         padded = tuple(np.pad(part, ((0, 0), (0, extra))) for part in others)
         nodes = nodes_at(fit.model, free, work.problem)
-        parts = _marginal_parts(fit.model, free, work.problem, nodes, padded)
+        real = np.zeros(np.shape(work.problem.group.count))
+        real.reshape(-1)[work.layout.entry] = 1.0
+        parts = _marginal_parts(fit.model, free, work.problem, nodes, padded, real)
     return [work.layout.entries(part) for part in parts]
 
 
 @partial(jax.jit, static_argnames=("model",))
 def _marginal_parts(
-    model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, others: tuple[Any, Any]
+    model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, others: tuple[Any, Any], real: Any
 ) -> tuple[Any, ...]:
-    """The quantities of every entry, (chunk, row, width) each; `others` as in `_others`."""
+    """The quantities of every entry, (chunk, row, width) each; `others` as in `_others`, `real` what is no padding."""
     schema = problem.cells.schema
     values = model.table(schema).unpack(JNP, free)
     chances, kinds = chances_of(model, values, problem.cells), model.kinds(schema)
     factor = jnp.asarray(kinds.factor, dtype=float)
 
-    def one(group: Sparse, at: Nodes) -> tuple[Any, ...]:
+    def one(group: Sparse, at: Nodes, real: Any) -> tuple[Any, ...]:
         weights = jnp.exp(log_posterior_by_kind(model, schema, values, group, at, chances)[1])
         log_a, log_rest = model.attentiveness.attention(JNP, values, at.latent)
         eta, rest = jnp.exp(log_a), jnp.exp(log_rest)
-        # eta over the denominator of the odds is a_kc, the attention that the comparison got.
-        if chances.odds is None:
-            share, whole = jnp.broadcast_to(eta, weights.shape[1:])[group.owner][:, None, :], 1.0
-        else:
-            share, whole = sparse_bracket(group, eta, rest, *chances.odds)
 
         def of_kind(kind: tuple[Any, ...]) -> tuple[Any, ...]:
             own, p, c, sign, other_p, other_c = kind
-            attended, m = sparse_bracket(group, eta, rest, p, c)
             able, earnest, against = (1.0 * (sign != 0), 1.0 * (sign > 0), 1.0 * (sign < 0))
-            at_row = own[group.owner][:, None, :]
-            # Sums over nodes: of the posterior, and of what it would be without the entry.
-            with_it, without = jnp.sum(at_row, axis=2), jnp.sum(at_row * whole / m, axis=2)
-            attends, attends_out = jnp.sum(at_row * attended / m, axis=2), jnp.sum(at_row * share / m, axis=2)
-            evenly = jnp.sum(at_row * share / whole, axis=2) + 0.0 * attends
-            likely, likely_attended = jnp.sum(at_row * m / whole, axis=2), jnp.sum(at_row * attended / whole, axis=2)
-            there = group.count > 0
-            # A vote that is not in the posterior bears on itself like one that is.
-            total, one_, two = (
-                jnp.where(there, a, b)
-                for a, b in ((with_it + 0.0 * attends, likely), (attends, likely_attended), (attends_out, evenly))
-            )
-            outside = jnp.where(there, without, with_it + 0.0 * attends)
-            noise = (outside - able * two) * other_c[group.cell] + against * two
-            noise_posterior = (total - able * one_) * other_p[group.cell] + against * one_
-            return total, earnest * one_, noise_posterior, outside, sign * two, noise
+            if chances.stay is None:
+                total, attended, outside, left = _tossed(group, own, eta, rest, p, c, chances, sign)
+            else:
+                total, attended, outside, left = _chained(group, own, eta, rest, p, c, chances.stay, real)
+            noise = (outside - able * left) * other_c[group.cell] + against * left
+            noise_posterior = (total - able * attended) * other_p[group.cell] + against * attended
+            return total, earnest * attended, noise_posterior, outside, sign * left, noise
 
         p, c = (jnp.atleast_2d(part) for part in (chances.p, chances.c))
         sums = jax.lax.map(of_kind, (weights, p, c, factor, *others))
@@ -209,7 +199,58 @@ def _marginal_parts(
             noise_posterior / total,
         )  # fmt: skip
 
-    return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
+    return over_chunks(one, problem.group, nodes, real)  # type: ignore[no-any-return]  # shapes of `one`, stacked
+
+
+def _tossed(
+    group: Sparse, own: Any, eta: Any, rest: Any, p: Any, c: Any, chances: Chances, sign: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Sums over one kind's nodes, of every entry, (row, width) each, where each vote is a toss of its own.
+
+    Returns:
+        with the vote: of the posterior, and of it where attended; without the vote: the same two.
+    """
+    attended, m = sparse_bracket(group, eta, rest, p, c)
+    # Attention that the comparison got before its vote is share over whole: eta over the denominator of the odds, or
+    # what came about with the vote, which is known whatever the vote.
+    share, whole, known = jnp.broadcast_to(eta, own.shape)[group.owner][:, None, :], 1.0, 1.0
+    if chances.odds is not None:
+        share, whole = sparse_bracket(group, eta, rest, *chances.odds)
+        known = whole
+    if chances.evidence is not None:
+        share, whole = sparse_bracket(group, eta, rest, *chances.evidence)
+        whole = jnp.where(sign == 0, chances.evidence[1][group.cell][:, :, None], whole)
+    at_row = own[group.owner][:, None, :]
+
+    def over_nodes(values: Any) -> Any:
+        return jnp.sum(at_row * values, axis=2) + jnp.zeros(group.cell.shape)
+
+    with_it = over_nodes(1.0), over_nodes(attended / m), over_nodes(whole / m), over_nodes(share / m)
+    # A vote that is not in the posterior bears on itself like one that is.
+    likely = over_nodes(m / known), over_nodes(attended / known), over_nodes(whole / known), over_nodes(share / known)
+    total, one, outside, left = (
+        jnp.where(group.count > 0, there, absent) for there, absent in zip(with_it, likely, strict=True)
+    )
+    return total, one, outside, left
+
+
+def _chained(
+    group: Sparse, own: Any, eta: Any, rest: Any, p: Any, c: Any, stay: Any, real: Any
+) -> tuple[Any, Any, Any, Any]:
+    """The same where the state drifts from vote to vote: a vote is left out, and its moment stays.
+
+    A vote that is not in the posterior has its moment in the chain, of which it tells nothing.
+    """
+    there = group.count > 0
+    p, c = (jnp.maximum(part[group.cell], 1e-300) for part in (p, c))
+    chance = (jnp.where(there, part, 1.0) for part in (p, c))
+    attends, _, _ = attended_entries(replace(group, count=real), own, eta, rest, *chance, stay)
+    whole = jnp.broadcast_to(own.sum(1)[group.owner][:, None], p.shape)
+    casual = jnp.maximum(whole - attends, 0.0)
+    return (
+        jnp.where(there, whole, attends * p + casual * c), jnp.where(there, attends, attends * p),
+        jnp.where(there, attends / p + casual / c, whole), jnp.where(there, attends / p, attends),
+    )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("model", "prior"))

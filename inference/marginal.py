@@ -64,8 +64,9 @@ def chances_of(model: BehaviorModel, values: dict[str, Any], cells: CellView) ->
     """What the model makes of every cell at these values."""
     chances = cell_chances(JNP, model, values, cells)
     # Without the barrier XLA recomputes each cell's probability for every entry and node that gathers it.
-    p, c, *odds = settled(chances.p, chances.c, *(chances.odds or ()))
-    return replace(chances, p=p, c=c, odds=(odds[0], odds[1]) if odds else None)
+    p, c, *pair = settled(chances.p, chances.c, *(chances.odds or ()), *(chances.evidence or ()))
+    two = (pair[0], pair[1]) if pair else None
+    return replace(chances, p=p, c=c, odds=two if chances.odds else None, evidence=two if chances.evidence else None)
 
 
 @partial(jax.jit, static_argnames=("model", "size"))
@@ -168,9 +169,9 @@ def _summary(
     m = group.multiplicity
     weights = jnp.where(m[:, None] > 0, m[:, None] * jnp.exp(log_weights), 0.0)
     a, rest = _attention(model, values, at)
-    attended, at_node = attended_counts(group, weights, a, rest, chances.p, chances.c)
+    attended, at_node, tossed = attended_counts(group, weights, a, rest, chances.p, chances.c, chances.stay)
     total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
-    population = _population(model, problem, group, at, weights, weights, at_node)
+    population = _population(model, problem, group, at, weights, weights, at_node, tossed)
     return total, attended, None, None, jnp.sum(m), population
 
 
@@ -184,16 +185,20 @@ def _summary_by_kind(
     weights = jnp.where(m[:, None] > 0, m[:, None] * jnp.exp(log_weights), 0.0)
     a, rest = _attention(model, values, at)
 
-    def of_kind(one: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    def of_kind(one: tuple[Any, Any, Any]) -> tuple[Any, ...]:
         own, p, c = one
-        return (*attended_counts(group, own, a, rest, p, c), cell_counts(group, own.sum(1), n_cells))
+        return (
+            *attended_counts(group, own, a, rest, p, c, chances.stay), cell_counts(group, own.sum(1), n_cells)
+        )  # fmt: skip
 
-    attended, at_node, counted = jax.lax.map(of_kind, (weights, chances.p, chances.c))
-    at_node = jnp.where(model.kinds(schema).never[:, None], 0.0, at_node)
+    attended, at_node, tossed, counted = jax.lax.map(of_kind, (weights, chances.p, chances.c))
+    never = model.kinds(schema).never[:, None]
+    at_node = jnp.where(never, 0.0, at_node).sum(0)
+    tossed = None if tossed is None else jnp.where(never, 0.0, tossed).sum(0)
     total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
     by_sign = model.kinds(schema).of_component(weights, 0) if model.attentiveness.signed else weights.sum(0)
-    able = jnp.where(model.kinds(schema).never[:, None, None], 0.0, weights).sum(0)
-    population = _population(model, problem, group, at, by_sign, able, at_node.sum(0))
+    able = jnp.where(never[:, :, None], 0.0, weights).sum(0)
+    population = _population(model, problem, group, at, by_sign, able, at_node, tossed)
     return total, attended, counted, weights.sum((1, 2)), jnp.sum(m), population
 
 
@@ -211,12 +216,16 @@ def _unstructured(model: BehaviorModel, problem: Problem) -> bool:
 
 
 def _population(
-    model: BehaviorModel, problem: Problem, group: Group, nodes: Nodes, weights: Any, able: Any, attended: Any
-) -> tuple[Any, ...]:
+    model: BehaviorModel, problem: Problem, group: Group, nodes: Nodes, weights: Any, able: Any, attended: Any,
+    tossed: Any,
+) -> tuple[Any, ...]:  # fmt: skip
     """What the population's M-step needs of one chunk; see `Expectation.population`.
 
-    `able` are the weights without the kinds that never attend, whose votes say nothing of a level.
+    `able` are the weights without the kinds that never attend, whose votes say nothing of a level; `tossed` as in
+    `attended_counts`.
     """
+    if _finite(model, problem) and tossed is not None:
+        return jnp.sum(weights, axis=0), attended, tossed
     if _finite(model, problem):
         size = jnp.sum(able * _sizes(group)[:, None], axis=0)
         return jnp.sum(weights, axis=0), attended, jnp.maximum(size - attended, 0.0)

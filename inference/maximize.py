@@ -25,7 +25,8 @@ from .marginal import Expectation, Problem
 from .nodes import Nodes
 
 __all__ = [
-    "BOX", "Evidence", "climb", "evidence_for", "inverse_metric", "maximize_outcomes", "maximize_population", "newton",
+    "BOX", "Evidence", "climb", "evidence_for", "inverse_metric", "maximize_evidence", "maximize_outcomes",
+    "maximize_population", "newton",
 ]  # fmt: skip
 
 _STEPS = 3
@@ -175,9 +176,29 @@ def maximize_outcomes(evidence: Evidence, table: ParameterTable, free: Any, prio
     return free.at[index].set(newton(function, free[index]))
 
 
+def maximize_evidence(
+    model: BehaviorModel, table: ParameterTable, free: Any, cells: CellView, told: tuple[Any, Any], prior: bool
+) -> Any:
+    """M-step of what came about with the votes.
+
+    `told` are the expected attended and casual ones, (cell,) or (kind, cell) each.
+    """
+    votes = tuple(part if part.ndim == 1 else part.sum(0) for part in told)
+
+    def density(values: dict[str, Any]) -> Any:
+        seen = model.evidence(JNP, values, cells)
+        return sum(jnp.sum(jnp.where(n > 0, n * log, 0.0)) for n, log in zip(votes, seen, strict=True))
+
+    own = () if model.attention is None else model.attention.parameters(table.schema)
+    function, index = _own_function(table, own, free, density, prior)
+    return free.at[index].set(newton(function, free[index]))
+
+
 def climb(component: Component, table: ParameterTable, free: Any, objective: Callable[[Any], Any]) -> Any:
     """One damped Newton step of a component's own parameters on a function of all free parameters (size,)."""
     slices = [table.slices[p.name] for p in component.parameters(table.schema)]
+    if not slices:
+        return free
     index = np.concatenate([np.arange(s.start, s.stop) for s in slices])
 
     def function(part: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..comparisons.cells import Cells, Counts
+from ..comparisons.context import sorting
 from ..comparisons.names import among, as_names, places
 from ..comparisons.schema import Schema
 
@@ -63,13 +64,14 @@ def join(first: Counts, second: Counts, schema: Schema) -> Joined:
 
 def _join_cells(first: Cells, second: Cells, schema: Schema) -> tuple[Cells, np.ndarray, np.ndarray]:
     """Union of the cells, and where each of the two logs' cells lies in it."""
-    names = ("model_a", "model_b", "outcome")
-    columns = [np.concatenate([getattr(first, name), getattr(second, name)]).astype(float) for name in names]
-    columns += [np.concatenate([first[name], second[name]]).astype(float) for name in first.context]
-    unique, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    inverse = np.asarray(inverse).ravel()
-    context: dict[str, Any] = {
-        name: unique[:, 3 + i].astype(np.asarray(first[name]).dtype) for i, name in enumerate(first.context)
-    }
-    a, b, outcome = unique[:, :3].astype(np.int64).T
+    names = sorting(first.context)
+    pairs = ((_column(cells, name) for cells in (first, second)) for name in names)
+    unique, inverse = np.unique(np.stack([np.concatenate([*pair]) for pair in pairs], 1), axis=0, return_inverse=True)
+    inverse, column = np.asarray(inverse).ravel(), dict(zip(names, unique.T, strict=True))
+    context: dict[str, Any] = {name: column[name].astype(np.asarray(first[name]).dtype) for name in first.context}
+    a, b, outcome = (column[name].astype(np.int64) for name in ("model_a", "model_b", "outcome"))
     return Cells(schema, a, b, outcome, context), inverse[: len(first)], inverse[len(first) :]
+
+
+def _column(cells: Cells, name: str) -> np.ndarray:
+    return np.asarray(cells.context.get(name, getattr(cells, name, None)), dtype=float)

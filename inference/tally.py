@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..comparisons.cells import Cells, Counts
+from ..comparisons.context import sorting
 from ..comparisons.errors import EarnestError
 from ..comparisons.names import as_names
 from ..comparisons.schema import Schema
@@ -76,6 +77,19 @@ class Tally:
     def comparisons(self) -> np.ndarray:
         """Votes that a user of each unit gave, (unit,)."""
         return np.asarray(self.count.sum((1, 2)))
+
+    @cached_property
+    def steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slots of each unit's votes in their order, (unit, step), and which steps are votes: a power of two of steps.
+
+        Of a model that minds their order, which has one vote a slot.
+        """
+        there = self.count.sum(2) > 0
+        steps = 1 << max(int(there.sum(1).max(initial=1)) - 1, 0).bit_length()
+        there = np.pad(there, ((0, 0), (0, max(steps - there.shape[1], 0))))
+        order = np.argsort(~there, axis=1, kind="stable")[:, :steps]
+        there = np.take_along_axis(there, order, axis=1)
+        return np.where(there, order, 0), there
 
     @cached_property
     def _slots(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -147,7 +161,8 @@ def tally(counts: Counts, merge: bool) -> Tally:
 
 def _things_shown(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     """Index of what each cell shows, (cell,), and one cell that shows it, (shown,)."""
-    columns = [cells.model_a, cells.model_b, *cells.context.values()]
+    names = sorting(cells.context)[:-1]  # a unit's slots are in the order of time, too
+    columns = [cells.context.get(name, getattr(cells, name, None)) for name in names]
     keys = np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return np.asarray(inverse).ravel(), first

@@ -13,9 +13,9 @@ from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
+from ..models.choices import draw_users
 from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
-from ..models.simulate import draw_users
 from .compiled import Statement
 from .integration import worst_error
 from .kept_users import MOST_NUMBERS, users_node, users_of

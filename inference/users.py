@@ -14,6 +14,7 @@ from scipy.special import sici
 from scipy.stats import norm, qmc
 
 from ..comparisons.cells import Counts
+from ..comparisons.context import TIMESTAMP
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
@@ -64,6 +65,8 @@ class Summary:
 def workload(counts: Counts, schema: Schema | None = None, dense: bool | None = None) -> Workload:
     """Compress counts to patterns and arrange them as arrays."""
     patterns = counts.patterns()
+    # A model that looks at time may look at the order of a user's votes, which a matrix of counts does not have.
+    dense = False if TIMESTAMP in counts.cells.context else dense
     group, layout = lay_out(patterns, len(counts.cells), dense)
     cells = device_cells(counts.cells, schema)
     counted = np.bincount(counts.cell, weights=counts.count, minlength=len(cells))

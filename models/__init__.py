@@ -6,7 +6,9 @@ from .attentiveness import Beta, Groups
 from .behavior import BehaviorModel
 from .casual import CoinFlip, PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Continuous, Finite, Preference
+from .drift import Drift
 from .gold import Gold
+from .habit import Habit
 from .length_bias import LengthBias
 from .logit_normal import LogitNormal
 from .nonparametric import Nonparametric
@@ -16,6 +18,7 @@ from .preference import BradleyTerry, KnownAdvantage, PairAdvantage
 from .reward_gap import RewardGap
 from .signed import Signed
 from .simulate import Truth
+from .speedster import Speedster
 from .taste_groups import TasteGroups
 from .thurstone import Thurstone
 from .ties import Davidson, RaoKupper, TieRule
@@ -32,9 +35,11 @@ __all__ = [
     "Component",
     "Continuous",
     "Davidson",
+    "Drift",
     "Finite",
     "Gold",
     "Groups",
+    "Habit",
     "KnownAdvantage",
     "LengthBias",
     "LogitNormal",
@@ -49,6 +54,7 @@ __all__ = [
     "RewardGap",
     "SampleAttention",
     "Signed",
+    "Speedster",
     "TasteGroups",
     "Thurstone",
     "TieRule",

@@ -1,4 +1,4 @@
-"""How a user's attention varies from comparison to comparison."""
+"""How a user's attention varies from comparison to comparison, and what bears witness to it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,39 @@ __all__ = ["Attention", "SampleAttention"]
 
 
 class Attention(Component):
-    """What moves the probability of attending to a single comparison away from the user's attentiveness."""
+    """What makes attending to a single comparison more than a toss of the user's attentiveness.
+
+    A component fills one of the three hooks: what moves the probability (`log_odds`), what one vote leaves to the next
+    (`transition`), or what is seen of it (`evidence`).
+    """
 
     directed: ClassVar[bool] = False
 
     def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         """logit eta_n - logit eta_u of each cell, (cell,)."""
-        raise NotImplementedError
+        return None
+
+    def transition(self, xp: Namespace, values: Values) -> Any:
+        """Probability that a vote is given in the state of the one before, casual or attended, (state,).
+
+        Else whether it is attended is tossed afresh. Needs `timestamp` in `context`: a user's votes are then in its
+        order.
+        """
+        return None
+
+    def evidence(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """Log-densities of what came about with each vote if attended and if not, a pair of (cell,)."""
+        return None
+
+    def tell(
+        self, rng: np.random.Generator, values: Values, attended: np.ndarray, cells: CellView
+    ) -> dict[str, np.ndarray]:  # fmt: skip
+        """The columns in `told` as they come about, {name: (comparison,)}."""
+        return {}
+
+    def has(self, hook: str) -> bool:
+        """Whether the component fills one of the hooks."""
+        return getattr(type(self), hook) is not getattr(Attention, hook)
 
 
 @dataclass(frozen=True)

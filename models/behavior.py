@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..comparisons.cells import Counts
-from ..comparisons.counting import count_cells
+from ..comparisons.context import PREVIOUS, TIMESTAMP
+from ..comparisons.counting import check_one_at_a_time, count_cells
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.schema import Schema
@@ -99,6 +100,26 @@ class BehaviorModel:
         """Whether any component minds which response was shown first."""
         return any(component.directed for component in self.components)
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Those of these columns that come about with the votes."""
+        return tuple(dict.fromkeys(name for component in self.components for name in component.told))
+
+    @property
+    def ordered(self) -> bool:
+        """Whether any component minds the order of a user's votes."""
+        return bool({TIMESTAMP, PREVIOUS}.intersection(self.context))
+
+    @property
+    def chained(self) -> bool:
+        """Whether one vote's state bears on the next one's."""
+        return self.attention is not None and self.attention.has("transition")
+
+    @property
+    def polynomial(self) -> bool:
+        """Whether a user's likelihood is a polynomial in attentiveness: no comparison has odds of its own."""
+        return self.attention is None or not self.attention.has("log_odds")
+
     def table(self, schema: Schema) -> ParameterTable:
         """All unknowns for these names."""
         return ParameterTable(tuple(p for c in self.components for p in c.parameters(schema)), schema)
@@ -107,11 +128,14 @@ class BehaviorModel:
         """Count a log into (user, cell), looking only at what the components look at.
 
         Raises:
-            InputError: the log has ties and the model none, or lacks a column that a component needs.
+            InputError: the log has ties and the model none, lacks a column that a component needs, or (of a model that
+                minds their order) has two votes of a user at one moment on the same models.
         """
         counts = count_cells(
             log, ties=self.preference.allows_ties, context=self.context, symmetric=not self.directed, schema=schema
         )
+        if self.chained:
+            check_one_at_a_time(log, counts)
         return self.gold.mark(counts) if self.gold is not None and self.gold.users else counts
 
     def attends(self, users: Any) -> np.ndarray:
@@ -177,10 +201,25 @@ class BehaviorModel:
 
         A gold user attends to every comparison, and so is not moved.
         """
-        if self.attention is None:
+        moved = None if self.attention is None else self.attention.log_odds(xp, values, cells)
+        if moved is None:
             return None
-        moved = self.attention.log_odds(xp, values, cells)
         return xp.where(cells[GOLD_USER] > 0, 0.0, moved) if GOLD_USER in cells.context else moved
+
+    def evidence(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """Log-densities of what came about with each vote if attended and if not, (cell,) each, or None.
+
+        A gold user attends to every comparison.
+        """
+        told = None if self.attention is None else self.attention.evidence(xp, values, cells)
+        if told is None or GOLD_USER not in cells.context:
+            return told
+        attended, casual = told
+        return attended, xp.where(cells[GOLD_USER] > 0, attended, casual)
+
+    def stay(self, xp: Namespace, values: Values) -> Any:
+        """Probability that a vote is given in the state of the one before, (state,), or None where each is tossed."""
+        return None if self.attention is None else self.attention.transition(xp, values)
 
     def component_weights(self, xp: Namespace, cells: CellView, attended: Any, casual: Any) -> tuple[Any, Any]:
         """Of expected attended and casual comparisons those from which P and C are learned, (cell,) each."""

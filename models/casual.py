@@ -52,7 +52,8 @@ class PositionBias(Casual):
         return ("category",) if self.by_category else ()
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        return (Parameter("casual_outcome", self.prior, (*self.context, "outcome")),)
+        dims = ("category", "outcome") if self.by_category else ("outcome",)
+        return (Parameter("casual_outcome", self.prior, dims),)
 
     def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         log_share = xp.log(values["casual_outcome"])

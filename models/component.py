@@ -77,6 +77,14 @@ class CellView:
         outcome = self.outcome + (1 - 2 * self.outcome) * (1 - 1 * self.tie)
         return replace(self, outcome=outcome, won_a=won_b)
 
+    def rows(self, index: np.ndarray, **context: np.ndarray) -> CellView:
+        """Some of the cells, with columns added (NumPy)."""
+        arrays: dict[str, Any] = {
+            name: np.asarray(getattr(self, name))[index]
+            for name in ("model_a", "model_b", "outcome", "pair", "sign", "won_a", "tie")
+        }
+        return CellView(self.schema, **arrays, context={**{k: v[index] for k, v in self.context.items()}, **context})
+
     def __len__(self) -> int:
         return int(np.shape(self.model_a)[0])
 
@@ -122,11 +130,13 @@ class Component:
 
     Class attributes:
         context: names of the further columns of the log that the component looks at.
+        told: those of them that come about with the votes, and so are not drawn before them by the simulator.
         directed: whether it matters which response was shown first. Where no component minds, cells are counted
             without order, which makes them fewer.
     """
 
     context: ClassVar[tuple[str, ...]] = ()
+    told: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = True
     registry: ClassVar[dict[str, type[Component]]] = {}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..comparisons.context import PREVIOUS
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .component import CellView, Component
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scaled", "column_names", "finite_numbers", "linear"]
 
-_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user"))
+_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user", PREVIOUS))
 
 
 def column_names(owner: object, setting: str, given: Any) -> tuple[str, ...]:

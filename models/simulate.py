@@ -15,18 +15,19 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Cells
+from ..comparisons.context import PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
+from .choices import choose, draw_users
 from .component import CellView
 from .gold import GOLD
-from .namespace import NUMPY
 
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
 
-__all__ = ["Shown", "Truth", "Users", "choose", "draw_columns", "draw_users", "simulate"]
+__all__ = ["Shown", "Truth", "draw_columns", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def simulate(
         texts: add `prompt`, `response_a` and `response_b` with placeholder texts.
         columns: {name: values (comparison,), or a function of (rng, size) that draws them} for columns that the model
             looks at: categories as texts, covariates as finite numbers. Others are drawn as the components say
-            (standard normal covariates; three categories). Slopes in `parameters` are per root mean square of a column.
+            (standard normal covariates; three categories; a user's votes at the times 0, 1, 2, ...). Slopes in
+            `parameters` are per root mean square of a column.
 
     Raises:
         EarnestError: no user, fewer than two models, a parameter that the model does not have or of the wrong shape.
@@ -87,7 +89,7 @@ def simulate(
     rng = np.random.default_rng(seed)
     schema = _schema(models, model.preference.allows_ties)
     per_user = _per_user(users, comparisons_per_user)
-    shown = draw_columns(model, int(per_user.sum()), seed, columns)
+    shown = draw_columns(model, int(per_user.sum()), seed, columns, np.concatenate([np.arange(n) for n in per_user]))
     schema = replace(schema, categories=shown.categories)
     values = _values(model, schema, parameters, rng, None if isinstance(models, int) else list(models))
     names = np.array([f"user_{i + 1:0{len(str(users))}d}" for i in range(users)])
@@ -98,15 +100,16 @@ def simulate(
     second = (first + rng.integers(1, schema.n_models, size=len(owner))) % schema.n_models
     view = CellView.of(Cells(schema, first, second, np.zeros(len(owner), dtype=int), shown.context))
     model = model.measure(view, np.ones(len(owner)))
-    attended, outcome = choose(model, rng, values, view, drawn, owner)
+    chosen = choose(model, rng, values, view, drawn, owner)
 
     frame = pd.DataFrame(
         {
             "user": names[owner],
             "model_a": np.array(schema.models)[first],
             "model_b": np.array(schema.models)[second],
-            "winner": np.array(OUTCOMES)[outcome],
+            "winner": np.array(OUTCOMES)[chosen.outcome],
             **shown.columns,
+            **{name: column for name, column in chosen.told.items() if name != PREVIOUS},
         }
     )
     if texts:
@@ -114,7 +117,7 @@ def simulate(
         for side in ("a", "b"):
             frame[f"response_{side}"] = "Answer of " + frame[f"model_{side}"] + " to " + frame["prompt"].str[:-30] + "."
     text_columns: Any = {name: name for name in ("prompt", "response_a", "response_b") if texts}
-    named: dict[str, Any] = {"category": "category"} if "category" in shown.columns else {}
+    named: dict[str, Any] = {name: name for name in ("category", TIMESTAMP) if name in shown.columns}
     log = read_comparisons(
         frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **text_columns, **named
     )  # fmt: skip
@@ -122,69 +125,7 @@ def simulate(
     kinds = model.kinds(schema)
     if kinds.size > 1:
         told["kind"] = np.array(kinds.labels)[drawn.kind]
-    return Truth(log, values, told, attended, schema)
-
-
-@dataclass(frozen=True)
-class Users:
-    """Users as the population has them.
-
-    Attributes:
-        attentiveness: (user,); 0 of a kind that never attends, negative of one that picks the worse.
-        kind: index in the model's `Kinds`, (user,); 0 where none are told apart.
-    """
-
-    attentiveness: np.ndarray
-    kind: np.ndarray
-
-
-def draw_users(
-    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], schema: Schema, sure: np.ndarray
-) -> Users:
-    """New users; those who are known to attend (user,) do, in earnest."""
-    size, kinds = len(sure), model.kinds(schema)
-    eta = np.asarray(model.attentiveness.sample(rng, values, size), dtype=float)
-    eta = np.where(sure, 1.0, eta)
-    if kinds.size == 1:
-        return Users(eta, np.zeros(size, dtype=int))
-    sign = (eta < 0).astype(int)
-    preference, casual = (
-        rng.choice(n, size=size, p=np.exp(part.log_kinds(NUMPY, values))) if n > 1 else np.zeros(size, dtype=int)
-        for part, n in ((model.preference, kinds.shape[1]), (model.casual, kinds.shape[2]))
-    )
-    kind = np.ravel_multi_index((sign, preference, casual), kinds.shape)
-    kind = np.where(sure, kinds.in_earnest(kind), kind)
-    return Users(np.where(kinds.never[kind], 0.0, eta), kind)
-
-
-def choose(
-    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Users,
-    owner: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Whether each comparison is attended, and its outcome, (comparison,) each.
-
-    Args:
-        model: the declaration (settled).
-        rng: of the choices.
-        values: the globals.
-        view: what is shown, (comparison,).
-        users: who is asked.
-        owner: index of each comparison's user, (comparison,).
-    """
-    kinds, attention = model.kinds(view.schema), np.abs(users.attentiveness)[owner]
-    moved = model.log_odds(NUMPY, values, view)
-    if moved is not None:
-        with np.errstate(divide="ignore"):
-            logit = np.log(attention) - np.log1p(-attention) + np.asarray(moved)
-        attention = np.exp(-np.logaddexp(0.0, -logit))
-    attended = rng.random(len(owner)) < attention
-    _, taste, habit = np.unravel_index(users.kind[owner], kinds.shape)
-    wanted, careless = (
-        part.sample_by_kind(rng, values, view, kind) if n > 1 else part.sample(rng, values, view)
-        for part, kind, n in ((model.preference, taste, kinds.shape[1]), (model.casual, habit, kinds.shape[2]))
-    )
-    against = (users.attentiveness[owner] < 0) & (wanted < 2)
-    return attended, np.where(attended, np.where(against, 1 - wanted, wanted), careless)
+    return Truth(log, values, told, chosen.attended, schema)
 
 
 @dataclass(frozen=True)
@@ -202,13 +143,25 @@ class Shown:
     categories: tuple[str, ...]
 
 
-def draw_columns(model: BehaviorModel, size: int, seed: int, given: Mapping[str, Any] | None = None) -> Shown:
-    """The columns that a model looks at: those given, the others as its components draw them.
+def draw_columns(
+    model: BehaviorModel, size: int, seed: int, given: Mapping[str, Any] | None = None,
+    turn: np.ndarray | None = None,
+) -> Shown:  # fmt: skip
+    """The columns that a model looks at before the votes: those given, the others as its components draw them.
+
+    Args:
+        model: the declaration.
+        size: number of comparisons.
+        seed: of columns that are drawn.
+        given: {name: values, or a function of (rng, size)}.
+        turn: number of each comparison among its user's, (comparison,): the time of the vote unless that is given.
 
     Raises:
         EarnestError: a column that the model does not look at, or with values that it cannot have.
     """
-    wanted = [name for name in model.context if name != GOLD]
+    wanted = [name for name in model.context if name not in (GOLD, *model.told)]
+    if model.ordered and TIMESTAMP not in wanted:
+        wanted.append(TIMESTAMP)
     if given is not None and not isinstance(given, Mapping):
         raise EarnestError(f"columns={given!r}: expected {{name: values}}")
     if unknown := sorted(set(given or {}) - set(wanted)):
@@ -221,6 +174,8 @@ def draw_columns(model: BehaviorModel, size: int, seed: int, given: Mapping[str,
         # Each column has randomness of its own: two models that look at it see the same.
         rng = np.random.default_rng([seed, 9, zlib.crc32(name.encode())])
         value = (given or {}).get(name)
+        if value is None and name == TIMESTAMP:
+            value = np.arange(size, dtype=float) if turn is None else turn.astype(float)
         if value is None:
             value = next(c for c in model.components if name in c.context).draw_column(name, rng, size)
         value = np.asarray(value(rng, size) if callable(value) else value)
@@ -231,7 +186,9 @@ def draw_columns(model: BehaviorModel, size: int, seed: int, given: Mapping[str,
             categories = tuple(str(category) for category in names)
             columns[name] = names[context[name]]
         else:
-            columns[name] = context[name] = _finite(name, value)
+            columns[name] = _finite(name, value)
+            if name in model.context:
+                context[name] = columns[name]
     return Shown(columns, context, categories)
 
 

@@ -26,8 +26,8 @@ _variants = runpy.run_path(str(_here.parents[1] / "models" / "variants.py"))
 _parity = runpy.run_path(str(_here.with_name("test_bayes_parity.py")))
 MODELS = _variants["MODELS"]
 # Each takes seconds to compile: in the ordinary run those that have a seam of their own.
-SEAMS = ("logit-normal", "nonparametric", "skills by category", "style", "signed partisans")
-ENGINES = ("logit-normal", "nonparametric", "skills by category", "style", "signed partisans", "everything")
+SEAMS = ("logit-normal", "nonparametric", "skills by category", "signed partisans", "speedster", "drift")
+ENGINES = ("logit-normal", "skills by category", "style", "drifting partisans", "speedster", "everything")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
 
@@ -50,7 +50,7 @@ def log_likelihood(name, values, log):
     """Over rows, users and a grid of attentiveness, in loops."""
     frame = log.to_arrow().to_pandas()
     models = sorted({*frame["model_a"], *frame["model_b"]})
-    numeric = [c for c in frame if c not in ("user", "model_a", "model_b", "winner", "category")]
+    numeric = [c for c in frame if c not in ("user", "model_a", "model_b", "winner", "category", "timestamp")]
     scale = {c: np.sqrt(np.mean(frame[c].astype(float) ** 2)) for c in numeric if frame[c].dtype.kind == "f"}
     categories = sorted(frame["category"].unique()) if "category" in frame else []
     eta, log_weight = _variants["population"](name, values)
@@ -58,17 +58,20 @@ def log_likelihood(name, values, log):
     for _, rows in frame.groupby("user"):
         every = []
         for share, taste, favourite in _variants["kinds"](name, values):
-            joint = log_weight + np.log(share)
-            for row in rows.to_dict("records"):
+            votes, previous = [], None
+            ordered = rows.sort_values("timestamp") if "timestamp" in rows else rows
+            for row in ordered.to_dict("records"):
                 row["category"] = categories.index(row["category"]) if categories else None
                 a, b, y = models.index(row["model_a"]), models.index(row["model_b"]), OUTCOMES[row["winner"]]
                 preferred = _variants["attended"](name, values, a, b, row, scale, taste)
+                row["previous"], previous = previous, y
                 careless = _variants["casual"](name, values, row, scale, a, b, favourite)[y]
                 worse = (1, 0, 2)[y]  # who attends to pick the worse
                 wanted = np.where(eta < 0, preferred[worse], preferred[y])
                 attends = _variants["attention"](name, eta, values, row, frame) if favourite is None else 0.0
-                joint = joint + np.log(attends * wanted + (1 - attends) * careless)
-            every.append(joint)
+                attended, casual = _variants["dwell"](name, values, row)
+                votes.append((attends, wanted * attended, careless * casual, row))
+            every.append(log_weight + np.log(share) + _variants["together"](name, eta, values, votes))
         total += logsumexp(every)
     return total
 

@@ -31,6 +31,13 @@ MODELS = {
     "partisans with ties": er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.Partisan()),
     "sample attention": er.BehaviorModel(attention=er.SampleAttention(("dwell_time", "prompt_length"))),
     "signed partisans": er.BehaviorModel(er.Signed(), er.BradleyTerry(ties=er.Davidson()), er.Partisan()),
+    "habit": er.BehaviorModel(casual=er.Habit()),
+    "habit with ties": er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.Habit()),
+    "speedster": er.BehaviorModel(attention=er.Speedster("seconds", centre=1.0, scale=0.5)),
+    "drift": er.BehaviorModel(attention=er.Drift()),
+    "drifting partisans": er.BehaviorModel(
+        er.Signed(), er.BradleyTerry(ties=er.Davidson()), er.Partisan(), attention=er.Drift()
+    ),
     "everything": er.BehaviorModel(
         er.LogitNormal(),
         preference=er.TasteGroups(2, ties=er.Davidson()),
@@ -38,8 +45,8 @@ MODELS = {
         attention=er.SampleAttention(("dwell_time",)),
     ),
 }
-TASTES, SIGNED = ("tastes", "tastes with ties", "everything"), ("signed", "signed partisans")
-PARTISANS = ("partisans", "partisans with ties", "signed partisans", "everything")
+TASTES, SIGNED = ("tastes", "tastes with ties", "everything"), ("signed", "signed partisans", "drifting partisans")
+PARTISANS = ("partisans", "partisans with ties", "signed partisans", "drifting partisans", "everything")
 MOVED = ("sample attention", "everything")
 
 
@@ -62,6 +69,34 @@ def attention(name, eta, values, row, columns):
         moved += slope * (row[column] - columns[column].mean()) / columns[column].std(ddof=0)
     size, more = np.abs(eta), np.exp(moved)
     return more * size / (more * size + (1 - size))
+
+
+def together(name, eta, values, votes):
+    """log Pr(votes | eta) of one user, (level,); `votes` are (attention, wanted, careless, row) in the order of time.
+
+    Where the state drifts, forward along the chain; else vote by vote.
+    """
+    if not name.startswith("drift"):
+        return sum(np.log(a * wanted + (1 - a) * careless) for a, wanted, careless, _ in votes)
+    casual, attended = values["attention_stay"]
+    state = None
+    for a, wanted, careless, _ in votes:
+        if state is None:
+            one, zero = a, 1 - a
+        else:
+            one = state[0] * (attended + (1 - attended) * a) + state[1] * (1 - casual) * a
+            zero = state[0] * (1 - attended) * (1 - a) + state[1] * (casual + (1 - casual) * (1 - a))
+        state = (one * wanted, zero * careless)
+    return np.log(state[0] + state[1])
+
+
+def dwell(name, values, row):
+    """Densities of what came about with a vote, attended and casual."""
+    if name != "speedster":
+        return 1.0, 1.0
+    at = (np.log(row["seconds"]) - 1.0) / 0.5
+    casual, attended = stats.norm.pdf(at, values["dwell_loc"], values["dwell_scale"])
+    return attended, casual
 
 
 def sigmoid(x):
@@ -107,6 +142,11 @@ def casual(name, values, row, scale, a=None, b=None, favourite=None):
         shares = np.full(outcomes, 0.02 / (outcomes - 1))
         shares[0 if favourite == a else 1] = 0.98
         return shares
+    if name.startswith("habit"):
+        repeat, shares = float(values["habit_repeat"]), np.array(values["casual_outcome"])
+        if row["previous"] is None:
+            return shares
+        return (1 - repeat) * shares + repeat * np.eye(len(shares))[row["previous"]]
     if name.startswith("length"):
         column = "longer" if "ties" in name else "length_difference"
         first = sigmoid(float(values["length_slope"]) * row[column] / scale[column])

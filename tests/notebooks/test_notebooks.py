@@ -16,6 +16,7 @@ def runner(root):
     return module
 
 
+@pytest.mark.notebook
 def test_quickstart_turns_votes_into_attended_votes(root, runner, monkeypatch):
     monkeypatch.setenv("EARNEST_SMALL", "1")
     said = runner.headline(runner.execute(root / "notebooks" / "01_quickstart.ipynb"))
@@ -24,6 +25,7 @@ def test_quickstart_turns_votes_into_attended_votes(root, runner, monkeypatch):
     assert after > before + 10
 
 
+@pytest.mark.notebook
 def test_em_ranks_users_as_the_posterior_does(root, runner, monkeypatch):
     monkeypatch.setenv("EARNEST_SMALL", "1")
     said = runner.headline(runner.execute(root / "notebooks" / "03_em_or_mcmc.ipynb"))
@@ -32,6 +34,7 @@ def test_em_ranks_users_as_the_posterior_does(root, runner, monkeypatch):
     assert few < many
 
 
+@pytest.mark.notebook
 def test_a_component_of_ones_own_keeps_more(root, runner, monkeypatch):
     monkeypatch.setenv("EARNEST_SMALL", "1")
     said = runner.headline(runner.execute(root / "notebooks" / "02_write_your_own_variant.ipynb"))

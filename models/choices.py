@@ -1,0 +1,147 @@
+"""What users do with what they are shown: the generative story of one vote after the other.
+
+Nothing here evaluates the likelihood, so that simulator and density check each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..comparisons.context import PREVIOUS
+from ..comparisons.schema import Schema
+from .component import CellView
+from .namespace import NUMPY
+
+if TYPE_CHECKING:
+    from .behavior import BehaviorModel
+
+__all__ = ["Choices", "Users", "choose", "draw_users", "in_turn"]
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users as the population has them.
+
+    Attributes:
+        attentiveness: (user,); 0 of a kind that never attends, negative of one that picks the worse.
+        kind: index in the model's `Kinds`, (user,); 0 where none are told apart.
+    """
+
+    attentiveness: np.ndarray
+    kind: np.ndarray
+
+
+def draw_users(
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], schema: Schema, sure: np.ndarray
+) -> Users:
+    """New users; those who are known to attend (user,) do, in earnest."""
+    size, kinds = len(sure), model.kinds(schema)
+    eta = np.asarray(model.attentiveness.sample(rng, values, size), dtype=float)
+    eta = np.where(sure, 1.0, eta)
+    if kinds.size == 1:
+        return Users(eta, np.zeros(size, dtype=int))
+    sign = (eta < 0).astype(int)
+    preference, casual = (
+        rng.choice(n, size=size, p=np.exp(part.log_kinds(NUMPY, values))) if n > 1 else np.zeros(size, dtype=int)
+        for part, n in ((model.preference, kinds.shape[1]), (model.casual, kinds.shape[2]))
+    )
+    kind = np.ravel_multi_index((sign, preference, casual), kinds.shape)
+    kind = np.where(sure, kinds.in_earnest(kind), kind)
+    return Users(np.where(kinds.never[kind], 0.0, eta), kind)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What users did, in the order of what they were shown.
+
+    Attributes:
+        attended: whether they attended, (comparison,).
+        outcome: 0, 1 or 2, (comparison,).
+        told: the columns that came about with it, as cells have them, {name: (comparison,)}.
+    """
+
+    attended: np.ndarray
+    outcome: np.ndarray
+    told: dict[str, np.ndarray]
+
+
+def choose(
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Users,
+    owner: np.ndarray,
+) -> Choices:  # fmt: skip
+    """What users do with the comparisons that they are shown.
+
+    Args:
+        model: the declaration (settled).
+        rng: of the choices.
+        values: the globals.
+        view: what is shown, (comparison,), each user's in the order of time.
+        users: who is asked.
+        owner: index of each comparison's user, (comparison,).
+    """
+    attended = _attended(model, rng, values, view, users, owner)
+    told = {} if model.attention is None else model.attention.tell(rng, values, attended, view)
+    if PREVIOUS not in model.context:
+        return Choices(attended, _outcomes(model, rng, values, view, users, owner, attended), told)
+    outcome, before = np.zeros(len(owner), dtype=int), np.zeros(len(owner), dtype=int)
+    last = None
+    for rows in in_turn(owner):
+        if last is not None:
+            before[rows] = 1 + outcome[last[: len(rows)]]
+        shown = view.rows(rows, **{PREVIOUS: before[rows]})
+        outcome[rows] = _outcomes(model, rng, values, shown, users, owner[rows], attended[rows])
+        last = rows
+    return Choices(attended, outcome, {**told, PREVIOUS: before})
+
+
+def in_turn(owner: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of the users' first rows, of their second ones, ..., users with most rows first."""
+    order = np.argsort(owner, kind="stable")
+    size = np.bincount(owner)
+    start = np.cumsum(size) - size
+    busy = np.argsort(-size, kind="stable")
+    for turn in range(int(size.max(initial=0))):
+        busy = busy[size[busy] > turn]
+        yield order[start[busy] + turn]
+
+
+def _attended(
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Users,
+    owner: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Whether each comparison is attended, (comparison,)."""
+    attention = np.abs(users.attentiveness)[owner]
+    moved = model.log_odds(NUMPY, values, view)
+    if moved is not None:
+        with np.errstate(divide="ignore"):
+            logit = np.log(attention) - np.log1p(-attention) + np.asarray(moved)
+        attention = np.exp(-np.logaddexp(0.0, -logit))
+    attended = rng.random(len(owner)) < attention
+    stay, last = model.stay(NUMPY, values), None
+    if stay is not None:
+        lasts = rng.random(len(owner))
+        for rows in in_turn(owner):
+            if last is not None:
+                state = attended[last[: len(rows)]]
+                attended[rows] = np.where(lasts[rows] < np.asarray(stay)[state.astype(int)], state, attended[rows])
+            last = rows
+    return attended
+
+
+def _outcomes(
+    model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], view: CellView, users: Users,
+    owner: np.ndarray, attended: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """What is chosen of each comparison, (comparison,)."""
+    kinds = model.kinds(view.schema)
+    _, taste, habit = np.unravel_index(users.kind[owner], kinds.shape)
+    wanted, careless = (
+        part.sample_by_kind(rng, values, view, kind) if n > 1 else part.sample(rng, values, view)
+        for part, kind, n in ((model.preference, taste, kinds.shape[1]), (model.casual, habit, kinds.shape[2]))
+    )
+    against = (users.attentiveness[owner] < 0) & (wanted < 2)
+    return np.where(attended, np.where(against, 1 - wanted, wanted), careless)
