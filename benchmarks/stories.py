@@ -2,7 +2,7 @@
 
     python benchmarks/stories.py --part all --seeds 20 --results stories.jsonl
 
-Parts: attention, categories, adversaries, rigging, taste, style. One JSON line a simulated log; a run that was stopped
+Parts: attention, categories, adversaries, rigging, taste, style, drift. One JSON line a simulated log; a run that was stopped
 goes on where it ended. Judged by part, as printed. Truth is known here and looked at by nothing but the judgement.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from histories import drift
 from resumable import keep, read
 from scipy.stats import rankdata
 
@@ -282,7 +283,8 @@ def judge_style(rows):
     ]  # fmt: skip
 
 
-PARTS = {part.__name__: part for part in (attention, categories, adversaries, rigging, taste, style)}
+PARTS = {part.__name__: part for part in (attention, categories, adversaries, rigging, taste, style, drift)}
+JUDGES = {name: globals()[f"judge_{name}"] for name in PARTS}
 
 
 def main():
@@ -300,7 +302,7 @@ def main():
             jax.clear_caches()
             rows.append(keep({"part": name, "seed": seed, **PARTS[name](seed)}, options.results))
         told = [{k: v for k, v in row.items() if k not in ("part", "seed")} for row in rows]
-        for words, good in globals()[f"judge_{name}"](told):
+        for words, good in JUDGES[name](told):
             print(f"{name:<12} {'ok ' if good else 'OUT'} {words}", flush=True)
 
 

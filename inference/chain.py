@@ -149,7 +149,8 @@ def log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any) -> 
     nowhere = jnp.zeros(shape[1])
     _, reached = jax.lax.scan(onward, (nowhere, nowhere, nowhere), (*of_row, first))
     last = jax.ops.segment_max(jnp.arange(rows), group.owner, group.multiplicity.shape[0])
-    return reached[jnp.maximum(last, 0)]
+    # Padding has patterns without rows: these say nothing of anybody's.
+    return jnp.where((last >= 0)[:, None], reached[jnp.maximum(last, 0)], 0.0)
 
 
 def attended_entries(
