@@ -2,8 +2,9 @@
 
     python benchmarks/stories.py --part all --seeds 20 --results stories.jsonl
 
-Parts: attention, categories, adversaries, rigging, taste, style, drift. One JSON line a simulated log; a run that was stopped
-goes on where it ended. Judged by part, as printed. Truth is known here and looked at by nothing but the judgement.
+Parts: attention, categories, adversaries, rigging, taste, style, drift. One JSON line a simulated log; a run that was
+stopped goes on where it ended. Judged by part, as printed. Truth is known here and looked at by nothing but the
+judgement.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import histories
 import numpy as np
 import pandas as pd
-from histories import drift
 from resumable import keep, read
 from scipy.stats import rankdata
 
@@ -283,8 +284,8 @@ def judge_style(rows):
     ]  # fmt: skip
 
 
-PARTS = {part.__name__: part for part in (attention, categories, adversaries, rigging, taste, style, drift)}
-JUDGES = {name: globals()[f"judge_{name}"] for name in PARTS}
+PARTS = {part.__name__: part for part in (attention, categories, adversaries, rigging, taste, style, histories.drift)}
+JUDGES = {name: {**globals(), **vars(histories)}[f"judge_{name}"] for name in PARTS}
 
 
 def main():

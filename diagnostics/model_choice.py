@@ -171,8 +171,8 @@ def _check(models: Mapping[str, Any], log: ComparisonLog) -> None:
         one = next(name for name, columns in told.items() if columns)
         other = next(name for name, columns in told.items() if columns != told[one])
         raise EarnestError(
-            f"compare_models: the likelihood of {one!r} is of the votes and of {told[one][0]!r}, that of {other!r} is not, "
-            "so that their predictive densities are of different things; compare it with models that look at the same"
+            f"compare_models: the likelihood of {one!r} is of the votes and of {told[one][0]!r}, that of {other!r} is "
+            "not, so that their predictive densities are of different things; compare it with models that see the same"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..comparisons.context import PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
@@ -125,14 +126,18 @@ def _check(models: Any, parameters: Mapping[str, Any], sizes: Mapping[str, Any])
 
 def _with_columns(log: ComparisonLog, models: Mapping[str, BehaviorModel], seed: int) -> ComparisonLog:
     """The log with every column that any of the models looks at; each sees the same."""
-    missing = {name for model in models.values() for name in model.context} - set(log.columns)
-    if not missing:
-        return log
     frame = log.to_arrow().to_pandas()
+    turn = frame.groupby("user").cumcount().to_numpy()
     for model in models.values():
-        drawn = draw_columns(model, len(frame), seed).columns
-        frame = frame.assign(**{name: value for name, value in drawn.items() if name in missing and name not in frame})
-    named: dict[str, Any] = {"category": "category"} if "category" in frame else {}
+        drawn = draw_columns(model, len(frame), seed, turn=turn).columns
+        # What comes about with the votes of one model bears no witness to those of another.
+        rng = np.random.default_rng([seed, 10])
+        aside = {name: c.draw_column(name, rng, len(frame)) for c in model.components for name in c.told}
+        wanted = {name: value for name, value in (drawn | aside).items() if name not in (*frame, PREVIOUS)}
+        frame = frame.assign(**wanted)
+    if list(frame) == log.columns:
+        return log
+    named: dict[str, Any] = {name: name for name in ("category", TIMESTAMP) if name in frame}
     return read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **named)
 
 

@@ -17,7 +17,7 @@ from ..models.component import CellView
 from ..models.namespace import Namespace
 from ..models.parameters import Values
 from . import chain
-from .arrays import Dense, Group
+from .arrays import Dense, Group, Sparse
 
 __all__ = [
     "Chances", "attended_counts", "cell_chances", "cell_counts", "log_likelihood", "settled", "sparse_bracket",
@@ -109,11 +109,19 @@ def log_likelihood(group: Group, a: Any, rest: Any, chances: Chances) -> Any:
 
     def of_kind(kind: tuple[Any, Any]) -> Any:
         if chances.stay is not None:
-            return chain.log_likelihood(group, a, rest, *(part[group.cell] for part in kind), chances.stay)
+            p, c = (part[_in_order(group).cell] for part in kind)
+            return chain.path_log_likelihood(group, a, rest, p, c, chances.stay)
         return _of_products(group, a, rest, *kind)
 
     total = jax.lax.map(of_kind, (p, c)) if chances.by_kind else of_kind((p, c))
     return total if chances.odds is None else total - _of_products(group, a, rest, *chances.odds)
+
+
+def _in_order(group: Group) -> Sparse:
+    """The group, which lists each pattern's votes in the order of time."""
+    if isinstance(group, Dense):
+        raise TypeError("a matrix of counts has no order of votes")
+    return group
 
 
 def _of_products(group: Group, a: Any, rest: Any, p: Any, c: Any) -> Any:
@@ -165,8 +173,9 @@ def attended_counts(
         tosses at each node that came out casual (and attended in the place of all).
     """
     if stay is not None:
-        entries, attended, casual = chain.attended_entries(group, weights, a, rest, p[group.cell], c[group.cell], stay)
-        return jnp.zeros(p.shape[0]).at[group.cell].add(entries), attended.sum(0), casual.sum(0)
+        cell = _in_order(group).cell
+        entries, attended, casual = chain.attended_entries(group, weights, a, rest, p[cell], c[cell], stay)
+        return jnp.zeros(p.shape[0]).at[cell].add(entries), attended.sum(0), casual.sum(0)
     if isinstance(group, Dense):
         attended = p[:, None] * a
         expected = (group.count.T @ weights) * (attended / jnp.maximum(attended + c[:, None] * rest, _TINY))

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..models.namespace import Namespace
 
-__all__ = ["attended_entries", "attends", "draw_states", "log_likelihood", "tree_log_likelihood"]
+__all__ = ["attended_entries", "attends", "draw_states", "path_log_likelihood", "tree_log_likelihood"]
 
 _TINY = 1e-300
 Matrix = tuple[Any, Any, Any, Any]
@@ -68,13 +68,13 @@ def tree_log_likelihood(
     later = 1.0 * (np.arange(steps)[:, None] > 0)
     fresh = (a[:, None, :], rest[:, None, :]) if a.ndim == 2 else (a, rest)
     matrix = _step(p[..., None], c[..., None], fresh, (stay[0] * later, stay[1] * later))
-    matrix = tuple(vote * part + (1.0 - vote) * one for part, one in zip(matrix, (1.0, 0.0, 0.0, 1.0), strict=True))  # type: ignore[assignment]  # four of them
+    matrix = tuple(vote * part + (1.0 - vote) * one for part, one in zip(matrix, (1.0, 0.0, 0.0, 1.0), strict=True))
     matrix, log_scale = _scaled(xp, matrix, 0.0)
     while steps > 1:
         steps //= 2
         earlier, after = (tuple(part[..., side::2, :] for part in matrix) for side in (0, 1))
         total = log_scale[..., 0::2, :] + log_scale[..., 1::2, :]
-        matrix, log_scale = _scaled(xp, _product(earlier, after), total)  # type: ignore[arg-type]  # four of each
+        matrix, log_scale = _scaled(xp, _product(earlier, after), total)
     return (log_scale + xp.log(xp.maximum(matrix[2] + matrix[3], _TINY)))[..., 0, :]
 
 
@@ -103,7 +103,7 @@ def _begins(group: Any) -> Any:
     return jnp.concatenate([jnp.ones(1, dtype=bool), group.owner[1:] != group.owner[:-1]])
 
 
-def log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any) -> Any:
+def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any) -> Any:
     """Log-likelihood of every pattern of one chunk at every node, nats, (pattern, node).
 
     Args:
@@ -159,7 +159,7 @@ def attended_entries(
     """Expected attended votes of each entry, and tosses that came out attended and casual.
 
     Args:
-        group, a, rest, p, c, stay: as in `log_likelihood`.
+        group, a, rest, p, c, stay: as in `path_log_likelihood`.
         weights: of each node, (pattern, node).
 
     Returns:
@@ -167,7 +167,7 @@ def attended_entries(
     """
 
     def likelihood(log_p: Any, log_a: Any, log_rest: Any) -> Any:
-        return log_likelihood(group, a * jnp.exp(log_a), rest * jnp.exp(log_rest), p * jnp.exp(log_p), c, stay)
+        return path_log_likelihood(group, a * jnp.exp(log_a), rest * jnp.exp(log_rest), p * jnp.exp(log_p), c, stay)
 
     _, slopes = jax.vjp(likelihood, jnp.zeros(p.shape), jnp.zeros(a.shape), jnp.zeros(rest.shape))
     entries, attended, casual = slopes(weights)

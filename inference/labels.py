@@ -213,7 +213,7 @@ def _tossed(
     attended, m = sparse_bracket(group, eta, rest, p, c)
     # Attention that the comparison got before its vote is share over whole: eta over the denominator of the odds, or
     # what came about with the vote, which is known whatever the vote.
-    share, whole, known = jnp.broadcast_to(eta, own.shape)[group.owner][:, None, :], 1.0, 1.0
+    share, whole, known = jnp.broadcast_to(eta, own.shape)[group.owner][:, None, :], jnp.ones(1), jnp.ones(1)
     if chances.odds is not None:
         share, whole = sparse_bracket(group, eta, rest, *chances.odds)
         known = whole
@@ -243,8 +243,8 @@ def _chained(
     """
     there = group.count > 0
     p, c = (jnp.maximum(part[group.cell], 1e-300) for part in (p, c))
-    chance = (jnp.where(there, part, 1.0) for part in (p, c))
-    attends, _, _ = attended_entries(replace(group, count=real), own, eta, rest, *chance, stay)
+    one, zero = (jnp.where(there, part, 1.0) for part in (p, c))
+    attends, _, _ = attended_entries(replace(group, count=real), own, eta, rest, one, zero, stay)
     whole = jnp.broadcast_to(own.sum(1)[group.owner][:, None], p.shape)
     casual = jnp.maximum(whole - attends, 0.0)
     return (

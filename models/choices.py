@@ -120,7 +120,7 @@ def _attended(
         with np.errstate(divide="ignore"):
             logit = np.log(attention) - np.log1p(-attention) + np.asarray(moved)
         attention = np.exp(-np.logaddexp(0.0, -logit))
-    attended = rng.random(len(owner)) < attention
+    attended = np.asarray(rng.random(len(owner)) < attention)
     stay, last = model.stay(NUMPY, values), None
     if stay is not None:
         lasts = rng.random(len(owner))
@@ -144,4 +144,4 @@ def _outcomes(
         for part, kind, n in ((model.preference, taste, kinds.shape[1]), (model.casual, habit, kinds.shape[2]))
     )
     against = (users.attentiveness[owner] < 0) & (wanted < 2)
-    return np.where(attended, np.where(against, 1 - wanted, wanted), careless)
+    return np.asarray(np.where(attended, np.where(against, 1 - wanted, wanted), careless))
