@@ -156,7 +156,7 @@ def _log_product_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, An
 
 def attended_counts(
     group: Group, weights: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any = None
-) -> tuple[Any, Any, Any]:  # fmt: skip
+) -> tuple[Any, Any, tuple[Any, Any] | None]:  # fmt: skip
     """Expected attended comparisons.
 
     Args:
@@ -169,13 +169,13 @@ def attended_counts(
         stay: see `Chances`.
 
     Returns:
-        attended in each cell (cell,); attended at each node (node,) summed over patterns; None, or of a chain those
-        tosses at each node that came out casual (and attended in the place of all).
+        attended in each cell (cell,); attended at each node (node,) summed over patterns; None, or of a chain (attended
+        at each node are then tosses) the tosses that came out casual, (node,), and `Expectation.changes`.
     """
     if stay is not None:
         cell = _in_order(group).cell
-        entries, attended, casual = chain.attended_entries(group, weights, a, rest, p[cell], c[cell], stay)
-        return jnp.zeros(p.shape[0]).at[cell].add(entries), attended.sum(0), casual.sum(0)
+        entries, attended, casual, changes = chain.attended_entries(group, weights, a, rest, p[cell], c[cell], stay)
+        return jnp.zeros(p.shape[0]).at[cell].add(entries), attended.sum(0), (casual.sum(0), changes)
     if isinstance(group, Dense):
         attended = p[:, None] * a
         expected = (group.count.T @ weights) * (attended / jnp.maximum(attended + c[:, None] * rest, _TINY))

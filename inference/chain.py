@@ -25,14 +25,14 @@ _TINY = 1e-300
 Matrix = tuple[Any, Any, Any, Any]
 
 
-def _step(p: Any, c: Any, fresh: tuple[Any, Any], stay: tuple[Any, Any]) -> Matrix:
-    """One vote; `fresh` are the chances of a toss to come out attended and casual, `stay` those of no toss."""
-    a, rest = fresh
-    casual, attended = stay
-    return (
-        (attended + (1 - attended) * a) * p, (1 - attended) * rest * c, (1 - casual) * a * p,
-        (casual + (1 - casual) * rest) * c,
-    )  # fmt: skip
+def _step(p: Any, c: Any, fresh: tuple[Any, Any], stay: tuple[Any, Any], toss: tuple[Any, Any]) -> Matrix:
+    """One vote.
+
+    `fresh` are the chances of a toss to come out attended and casual; `stay` and `toss` those of a state, casual and
+    attended, to be kept and to be tossed.
+    """
+    (a, rest), (keep_0, keep_1), (toss_0, toss_1) = fresh, stay, toss
+    return (keep_1 + toss_1 * a) * p, toss_1 * rest * c, toss_0 * a * p, (keep_0 + toss_0 * rest) * c
 
 
 def _product(one: Matrix, two: Matrix) -> Matrix:
@@ -67,7 +67,8 @@ def tree_log_likelihood(
     # Before the first vote there is no state to stay in.
     later = 1.0 * (np.arange(steps)[:, None] > 0)
     fresh = (a[:, None, :], rest[:, None, :]) if a.ndim == 2 else (a, rest)
-    matrix = _step(p[..., None], c[..., None], fresh, (stay[0] * later, stay[1] * later))
+    keep = stay[0] * later, stay[1] * later
+    matrix = _step(p[..., None], c[..., None], fresh, keep, (1.0 - keep[0], 1.0 - keep[1]))
     matrix = tuple(vote * part + (1.0 - vote) * one for part, one in zip(matrix, (1.0, 0.0, 0.0, 1.0), strict=True))
     matrix, log_scale = _scaled(xp, matrix, 0.0)
     while steps > 1:
@@ -103,7 +104,7 @@ def _begins(group: Any) -> Any:
     return jnp.concatenate([jnp.ones(1, dtype=bool), group.owner[1:] != group.owner[:-1]])
 
 
-def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any) -> Any:
+def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any, toss: Any = None) -> Any:
     """Log-likelihood of every pattern of one chunk at every node, nats, (pattern, node).
 
     Args:
@@ -111,8 +112,9 @@ def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any
         a, rest: eta and its complement at the nodes, (pattern, node) or (1, node).
         p, c: probability of each entry attended and not, (row, width).
         stay: probability of no toss, (state,).
+        toss: its complement, where slopes in both are wanted.
     """
-    first = _begins(group)
+    first, toss = _begins(group), 1.0 - stay if toss is None else toss
     fresh = tuple(part if part.shape[0] == 1 else part[group.owner] for part in (a, rest))
     rows, width = p.shape
     shape = (rows, fresh[0].shape[1])
@@ -122,8 +124,11 @@ def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any
         p_, c_, vote, number = entry
         matrix, log_scale = state
         # Before the first vote there is no state to stay in.
-        casual, attended = (jnp.where(first & (number == 0), 0.0, stay[s])[:, None] for s in (0, 1))
-        after = _product(matrix, _step(p_[:, None], c_[:, None], fresh, (casual, attended)))
+        begins = (first & (number == 0))[:, None]
+        keep, tossed = (
+            tuple(jnp.where(begins, at, part[state]) for state in (0, 1)) for at, part in ((0.0, stay), (1.0, toss))
+        )
+        after = _product(matrix, _step(p_[:, None], c_[:, None], fresh, keep, tossed))
         after, scale = _scaled(jnp, after, log_scale)
         here = vote[:, None] > 0
         kept = tuple(jnp.where(here, new, old) for new, old in zip(after, matrix, strict=True))
@@ -155,23 +160,26 @@ def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any
 
 def attended_entries(
     group: Any, weights: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any
-) -> tuple[Any, Any, Any]:  # fmt: skip
-    """Expected attended votes of each entry, and tosses that came out attended and casual.
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """Expected attended votes of each entry, tosses that came out attended and casual, and what became of states.
 
     Args:
         group, a, rest, p, c, stay: as in `path_log_likelihood`.
         weights: of each node, (pattern, node).
 
     Returns:
-        (row, width); (pattern or 1, node) each.
+        (row, width); (pattern or 1, node) each; kept and tossed by state, (2, state).
     """
 
-    def likelihood(log_p: Any, log_a: Any, log_rest: Any) -> Any:
-        return path_log_likelihood(group, a * jnp.exp(log_a), rest * jnp.exp(log_rest), p * jnp.exp(log_p), c, stay)
+    def likelihood(log_p: Any, log_a: Any, log_rest: Any, log_change: Any) -> Any:
+        keep, toss = jnp.exp(log_change) * jnp.stack([stay, 1.0 - stay])
+        fresh = a * jnp.exp(log_a), rest * jnp.exp(log_rest)
+        return path_log_likelihood(group, *fresh, p * jnp.exp(log_p), c, keep, toss)
 
-    _, slopes = jax.vjp(likelihood, jnp.zeros(p.shape), jnp.zeros(a.shape), jnp.zeros(rest.shape))
-    entries, attended, casual = slopes(weights)
-    return entries, attended, casual
+    shapes = (p.shape, a.shape, rest.shape, (2, 2))
+    _, slopes = jax.vjp(likelihood, *(jnp.zeros(shape) for shape in shapes))
+    entries, attended, casual, changes = slopes(weights)
+    return entries, attended, casual, changes
 
 
 def attends(

@@ -27,7 +27,7 @@ from .maximize import (
     climb,
     evidence_for,
     inverse_metric,
-    maximize_evidence,
+    maximize_attention,
     maximize_outcomes,
     maximize_population,
     needs_metric,
@@ -62,8 +62,8 @@ def em_step(
     for evidence in evidence_for(model, problem.cells, *told, expected.kinds):
         image = maximize_outcomes(evidence, table, image, prior, metric)
     image = maximize_population(model, table, image, problem, nodes, expected, prior)
-    if model.attention is not None and model.attention.has("evidence"):
-        image = maximize_evidence(model, table, image, problem.cells, told, prior)
+    if model.attention is not None and not model.attention.has("log_odds"):
+        image = maximize_attention(model, table, image, problem.cells, expected, prior)
     elif model.attention is not None:
         # Its votes and nodes do not come apart into expected counts: the marginal objective itself is climbed, which
         # is as monotone (ECME; Liu and Rubin 1994, Biometrika 81).

@@ -244,7 +244,7 @@ def _chained(
     there = group.count > 0
     p, c = (jnp.maximum(part[group.cell], 1e-300) for part in (p, c))
     one, zero = (jnp.where(there, part, 1.0) for part in (p, c))
-    attends, _, _ = attended_entries(replace(group, count=real), own, eta, rest, one, zero, stay)
+    attends, *_ = attended_entries(replace(group, count=real), own, eta, rest, one, zero, stay)
     whole = jnp.broadcast_to(own.sum(1)[group.owner][:, None], p.shape)
     casual = jnp.maximum(whole - attends, 0.0)
     return (

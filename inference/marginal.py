@@ -50,6 +50,7 @@ class Expectation:
         users: number of users.
         population: of finite populations, expected users, attended and casual comparisons at each level, (node,) each;
             else the expected sums of `Attentiveness.statistics`; else the expected users at each node.
+        changes: where states drift, how often each was kept and tossed, (2, state); else None.
     """
 
     log_likelihood: Any
@@ -58,6 +59,7 @@ class Expectation:
     kinds: Any
     users: Any
     population: Any
+    changes: Any = None
 
 
 def chances_of(model: BehaviorModel, values: dict[str, Any], cells: CellView) -> Chances:
@@ -148,7 +150,7 @@ def expectation(model: BehaviorModel, values: dict[str, Any], problem: Problem, 
     def summarise(group: Group, at: Nodes) -> tuple[Any, ...]:
         return of_chunk(model, problem, values, group, at, chances)
 
-    total, attended, counted, kinds, users, population = over_chunks(summarise, problem.group, nodes)
+    total, attended, counted, kinds, users, population, changes = over_chunks(summarise, problem.group, nodes)
     attended = attended.sum(0)
     counted = problem.counted if counted is None else counted.sum(0)
     if not _unstructured(model, problem):
@@ -156,23 +158,25 @@ def expectation(model: BehaviorModel, values: dict[str, Any], problem: Problem, 
     if chances.by_kind:
         attended = jnp.where(model.kinds(schema).never[:, None], 0.0, attended)
         kinds = kinds.sum(0)
+    changes = None if changes is None else changes.sum(0)
     return Expectation(
-        total.sum(), attended, jnp.maximum(counted - attended, 0.0), kinds, users.sum(), population
+        total.sum(), attended, jnp.maximum(counted - attended, 0.0), kinds, users.sum(), population, changes
     )  # fmt: skip
 
 
 def _summary(
     model: BehaviorModel, problem: Problem, values: dict[str, Any], group: Group, at: Nodes, chances: Chances
 ) -> tuple[Any, ...]:
-    """Of one chunk: log-likelihood, attended (cell,), counted, kinds (None each), users, population."""
+    """Of one chunk: log-likelihood, attended (cell,), counted, kinds (None each), users, population, changes."""
     log_marginal, log_weights = log_posterior(model, problem.cells.schema, values, group, at, chances)
     m = group.multiplicity
     weights = jnp.where(m[:, None] > 0, m[:, None] * jnp.exp(log_weights), 0.0)
     a, rest = _attention(model, values, at)
-    attended, at_node, tossed = attended_counts(group, weights, a, rest, chances.p, chances.c, chances.stay)
+    attended, at_node, chained = attended_counts(group, weights, a, rest, chances.p, chances.c, chances.stay)
+    tossed, changes = chained or (None, None)
     total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
     population = _population(model, problem, group, at, weights, weights, at_node, tossed)
-    return total, attended, None, None, jnp.sum(m), population
+    return total, attended, None, None, jnp.sum(m), population, changes
 
 
 def _summary_by_kind(
@@ -191,15 +195,19 @@ def _summary_by_kind(
             *attended_counts(group, own, a, rest, p, c, chances.stay), cell_counts(group, own.sum(1), n_cells)
         )  # fmt: skip
 
-    attended, at_node, tossed, counted = jax.lax.map(of_kind, (weights, chances.p, chances.c))
+    attended, at_node, chained, counted = jax.lax.map(of_kind, (weights, chances.p, chances.c))
     never = model.kinds(schema).never[:, None]
     at_node = jnp.where(never, 0.0, at_node).sum(0)
-    tossed = None if tossed is None else jnp.where(never, 0.0, tossed).sum(0)
+    # Of those who never attend the chain says nothing.
+    able_only = jax.tree.map(
+        lambda part: jnp.where(never.reshape(-1, *[1] * (part.ndim - 1)), 0.0, part).sum(0), chained
+    )
+    tossed, changes = able_only or (None, None)
     total = jnp.sum(jnp.where(m > 0, m * log_marginal, 0.0))
     by_sign = model.kinds(schema).of_component(weights, 0) if model.attentiveness.signed else weights.sum(0)
     able = jnp.where(never[:, :, None], 0.0, weights).sum(0)
     population = _population(model, problem, group, at, by_sign, able, at_node, tossed)
-    return total, attended, counted, weights.sum((1, 2)), jnp.sum(m), population
+    return total, attended, counted, weights.sum((1, 2)), jnp.sum(m), population, changes
 
 
 def _attention(model: BehaviorModel, values: dict[str, Any], at: Nodes) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ from .marginal import Expectation, Problem
 from .nodes import Nodes
 
 __all__ = [
-    "BOX", "Evidence", "climb", "evidence_for", "inverse_metric", "maximize_evidence", "maximize_outcomes",
+    "BOX", "Evidence", "climb", "evidence_for", "inverse_metric", "maximize_attention", "maximize_outcomes",
     "maximize_population", "newton",
 ]  # fmt: skip
 
@@ -176,20 +176,23 @@ def maximize_outcomes(evidence: Evidence, table: ParameterTable, free: Any, prio
     return free.at[index].set(newton(function, free[index]))
 
 
-def maximize_evidence(
-    model: BehaviorModel, table: ParameterTable, free: Any, cells: CellView, told: tuple[Any, Any], prior: bool
+def maximize_attention(
+    model: BehaviorModel, table: ParameterTable, free: Any, cells: CellView, expected: Expectation, prior: bool
 ) -> Any:
-    """M-step of what came about with the votes.
-
-    `told` are the expected attended and casual ones, (cell,) or (kind, cell) each.
-    """
-    votes = tuple(part if part.ndim == 1 else part.sum(0) for part in told)
+    """M-step of what comes about with the votes, and of how long a state lasts."""
+    own = () if model.attention is None else model.attention.parameters(table.schema)
+    if not own:
+        return free
+    votes = tuple(part if part.ndim == 1 else part.sum(0) for part in (expected.attended, expected.casual))
 
     def density(values: dict[str, Any]) -> Any:
-        seen = model.evidence(JNP, values, cells)
-        return sum(jnp.sum(jnp.where(n > 0, n * log, 0.0)) for n, log in zip(votes, seen, strict=True))
+        terms = []
+        if (seen := model.evidence(JNP, values, cells)) is not None:
+            terms += list(zip(votes, seen, strict=True))
+        if (stay := model.stay(JNP, values)) is not None:
+            terms += [(expected.changes[0], jnp.log(stay)), (expected.changes[1], jnp.log1p(-stay))]
+        return sum(jnp.sum(jnp.where(n > 0, n * log, 0.0)) for n, log in terms)
 
-    own = () if model.attention is None else model.attention.parameters(table.schema)
     function, index = _own_function(table, own, free, density, prior)
     return free.at[index].set(newton(function, free[index]))
 
@@ -197,8 +200,6 @@ def maximize_evidence(
 def climb(component: Component, table: ParameterTable, free: Any, objective: Callable[[Any], Any]) -> Any:
     """One damped Newton step of a component's own parameters on a function of all free parameters (size,)."""
     slices = [table.slices[p.name] for p in component.parameters(table.schema)]
-    if not slices:
-        return free
     index = np.concatenate([np.arange(s.start, s.stop) for s in slices])
 
     def function(part: Any) -> Any:
