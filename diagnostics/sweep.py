@@ -7,7 +7,7 @@ estimated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,12 @@ class Sweep:
     def __repr__(self) -> str:
         return f"<Sweep: {self.verdict}>"
 
+    @classmethod
+    def of(cls, runs: pd.DataFrame) -> Sweep:
+        """What some logs say, `runs` of several sweeps put together."""
+        table = _table(runs)
+        return cls(table, _verdict(table), runs)
+
 
 def sweep(
     models: Mapping[str, BehaviorModel],
@@ -64,6 +70,7 @@ def sweep(
     n_models: int = 4,
     logs: int = 5,
     seed: int = 0,
+    true: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
     """Fit every model to logs that every model told.
@@ -74,6 +81,7 @@ def sweep(
         users, comparisons, n_models: size of a log: users, votes of each, models compared.
         logs: told by each model.
         seed: of all randomness.
+        true: names of the models that tell logs (default: all).
         progress: called with (what, done, total).
 
     Returns:
@@ -89,34 +97,37 @@ def sweep(
         >>> found.table["fitted"].tolist()
         ['beta', 'groups', 'beta', 'groups']
     """
-    _check(models, parameters or {}, dict(users=users, comparisons=comparisons, n_models=n_models, logs=logs))
+    tellers = list(models) if true is None else list(true)
+    _check(
+        models,
+        [*(parameters or {}), *tellers],
+        dict(users=users, comparisons=comparisons, n_models=n_models, logs=logs),
+    )
     rows: list[dict[str, Any]] = []
-    total = len(models) ** 2 * logs
+    total = len(tellers) * len(models) * logs
     for number in range(logs):
         own = seed + 1000 * number
-        for true, teller in models.items():
-            given = (parameters or {}).get(true)
-            truth = teller.simulate(users, comparisons, n_models, own, given)
+        for teller in tellers:
+            given = (parameters or {}).get(teller)
+            truth = models[teller].simulate(users, comparisons, n_models, own, given)
             log = _with_columns(truth.log, models, own)
             fits: dict[str, Fit] = {}
             for name, model in models.items():
                 if progress is not None:
-                    progress(f"{name} on a log of {true}", len(rows) + len(fits), total)
+                    progress(f"{name} on a log of {teller}", len(rows) + len(fits), total)
                 fits[name] = fit_em(model, log)
-            rows += _told(true, number, truth, log, fits)
-    runs = pd.DataFrame(rows)
-    table = _table(runs)
-    return Sweep(table, _verdict(table), runs)
+            rows += _told(teller, number, truth, log, fits)
+    return Sweep.of(pd.DataFrame(rows))
 
 
-def _check(models: Any, parameters: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+def _check(models: Any, named: Sequence[str], sizes: Mapping[str, Any]) -> None:
     if not isinstance(models, Mapping) or len(models) < 2:
         raise EarnestError("sweep: expected at least two models, {name: model}")
     for name, model in models.items():
         if not isinstance(model, BehaviorModel):
             raise EarnestError(f"models[{name!r}]: expected a BehaviorModel, got {model!r}")
-    if unknown := sorted(set(parameters) - set(models)):
-        raise EarnestError(f"parameters: there is no model {unknown[0]!r}; models are {', '.join(models)}")
+    if unknown := sorted(set(named) - set(models)):
+        raise EarnestError(f"parameters, true: there is no model {unknown[0]!r}; models are {', '.join(models)}")
     ties = {model.preference.allows_ties for model in models.values()}
     if len(ties) > 1:
         raise EarnestError("sweep: some of the models know ties and some do not; give all a rule for ties, or none")

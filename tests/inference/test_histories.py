@@ -144,6 +144,18 @@ def test_given_attentiveness_the_two_passes_are_the_sum_over_paths():
             assert found[row] == pytest.approx(paths[states[:, place] == 1].sum() / paths.sum(), abs=1e-12)
 
 
+@float64
+def test_without_drift_the_likelihood_is_the_plain_one():
+    log = er.BehaviorModel(attention=er.Drift()).simulate(9, 7, 3, seed=5, parameters=DRIFT).log
+    plain, still = (compiled.settle(er.BehaviorModel(attention=part), log) for part in (None, er.Drift(stay=(0, 0))))
+    values = plain.table.sample_prior(np.random.default_rng(1))
+    found = [ready.statement("marginal").log_density(NUMPY, values) for ready in (plain, still)]
+    assert found[0] == pytest.approx(float(found[1]), rel=1e-12)
+    moving = compiled.settle(er.BehaviorModel(attention=er.Drift(stay=(0, 0.3))), log).statement("marginal")
+    assert abs(moving.log_density(NUMPY, values) - found[0]) > 1e-3
+
+
+@pytest.mark.long
 def test_without_drift_the_model_is_the_plain_one():
     plain = er.BehaviorModel()
     truth = er.BehaviorModel(attention=er.Drift()).simulate(80, 10, 3, seed=5, parameters=DRIFT)
@@ -167,6 +179,7 @@ def test_long_histories_agree_with_the_tree():
         assert em.MarginalEM(ready.model, problem, True).objective(free) == pytest.approx(float(exact), rel=1e-11)
 
 
+@pytest.mark.long
 def test_free_levels_climb_along_the_chain():
     """Only tosses tell of a level, not every vote: the M-step counts them so, else the objective falls."""
     model = er.BehaviorModel(er.Groups(2), attention=er.Drift(stay=(0.6, 0.8)))
