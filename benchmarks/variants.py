@@ -36,8 +36,8 @@ def declare():
     return runpy.run_path(str(ROOT / "tests" / "models" / "variants.py"))["MODELS"]
 
 
-def lines_of(model):
-    """Lines of the variant's component, the one that differs from the default model's."""
+def component_of(model):
+    """The class of the variant's component, the one that differs from the default model's."""
     from earnest import BehaviorModel
 
     usual = BehaviorModel().roles
@@ -46,7 +46,12 @@ def lines_of(model):
         for role, part in model.roles.items()
         if part != usual.get(role)
     ]
-    source = inspect.getsource(min(changed, key=lambda change: change[0])[1])  # another class before other settings
+    return min(changed, key=lambda change: change[0])[1]  # another class before other settings
+
+
+def lines_of(model):
+    """Lines of the variant's component, without docstrings and blanks."""
+    source = inspect.getsource(component_of(model))
     kept, before = set(), None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         blank = token.type in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)

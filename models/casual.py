@@ -38,6 +38,10 @@ class PositionBias(Casual):
     Args:
         prior: prior of the probabilities `casual_outcome` (outcome), or (category, outcome).
         by_category: probabilities of their own for each value of the log's column `category`.
+
+    Example:
+        >>> [(p.name, p.dims) for p in PositionBias(by_category=True).parameters(None)]
+        [('casual_outcome', ('category', 'outcome'))]
     """
 
     prior: Prior = field(default_factory=Dirichlet)

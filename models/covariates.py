@@ -20,7 +20,7 @@ from .namespace import Namespace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Scaled", "column_names", "finite_numbers", "linear"]
+__all__ = ["Scaled", "check_number", "column_names", "finite_numbers", "linear", "log_moments"]
 
 _RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user", PREVIOUS))
 
@@ -97,6 +97,33 @@ def finite_numbers(owner: object, setting: str, columns: tuple[str, ...], positi
             f"{columns}"
         )
     return tuple(float(value) for value in given)
+
+
+def check_number(owner: object, setting: str, positive: bool = False) -> None:
+    """Raise an `EarnestError` unless a setting is None or a number (above 0)."""
+    value = getattr(owner, setting)
+    if value is not None and not (_number(value) and (value > 0 or not positive)):
+        raise EarnestError(
+            f"{type(owner).__name__}({setting}={value!r}): expected a {'positive ' * positive}number or None"
+        )
+
+
+def log_moments(owner: object, column: str, cells: CellView, counts: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithms of a column of times; counts are (cell,).
+
+    Raises:
+        EarnestError: a time that is not above 0.
+    """
+    times = np.asarray(cells[column], dtype=float)
+    if len(times) and not times.min() > 0:
+        raise EarnestError(
+            f"{type(owner).__name__}(column={column!r}): expected times above 0, the log has {times.min():g}; leave such "
+            "votes out, or put the shortest time that could be measured in their place"
+        )
+    logs, share = np.log(times), counts / max(float(np.sum(counts)), 1e-300)
+    centre = float(share @ logs)
+    spread = float(np.sqrt(share @ (logs - centre) ** 2))
+    return centre, spread if spread > 1e-9 else 1.0
 
 
 def _number(value: Any) -> bool:

@@ -8,11 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .attention import Attention
 from .component import CellView, check_prior
-from .covariates import column_names
+from .covariates import check_number, column_names, log_moments
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import LogNormal, Normal, Prior
@@ -54,15 +53,11 @@ class Speedster(Attention):
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        given: Any = self.column
-        column_names(self, "column", (given,))
+        column_names(self, "column", (self.column,))
         check_prior(self, "prior", REAL)
         check_prior(self, "scale_prior", POSITIVE)
-        for name in ("centre", "scale"):
-            value: Any = getattr(self, name)
-            right = isinstance(value, int | float) and np.isfinite(value) and (value > 0 or name == "centre")
-            if value is not None and not right:
-                raise EarnestError(f"Speedster({name}={value!r}): expected a {'positive ' * (name == 'scale')}number")
+        check_number(self, "centre")
+        check_number(self, "scale", positive=True)
 
     @property
     def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
@@ -73,45 +68,34 @@ class Speedster(Attention):
         return (self.column,)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
+        priors = {"dwell_loc": self.prior, "dwell_scale": self.scale_prior}
         named = (("state", ("casual", "attended")),)
-        return (
-            Parameter("dwell_loc", self.prior, ("state",), named),
-            Parameter("dwell_scale", self.scale_prior, ("state",), named),
-        )
+        return tuple(Parameter(name, prior, ("state",), named) for name, prior in priors.items())
 
     def draw_column(self, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
         return np.exp(rng.standard_normal(size))  # times that bear no witness
 
     def starts(self, schema: Schema) -> Sequence[Values]:
-        return ({"dwell_loc": np.array([-0.5, 0.5])}, {"dwell_loc": np.array([0.5, -0.5])})
+        return tuple({"dwell_loc": np.array([-side, side])} for side in (0.5, -0.5))
 
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
-        seconds = np.asarray(cells[self.column], dtype=float)
-        if len(seconds) and not seconds.min() > 0:
-            raise EarnestError(
-                f"Speedster(column={self.column!r}): expected times above 0, the log has {seconds.min():g}; leave such "
-                "votes out, or put the shortest time that could be measured in their place"
-            )
-        logs, share = np.log(seconds), counts / max(float(np.sum(counts)), 1e-300)
-        centre = float(share @ logs) if self.centre is None else self.centre
-        spread = float(np.sqrt(share @ (logs - centre) ** 2)) if self.scale is None else self.scale
-        return replace(self, centre=centre, scale=spread if spread > 1e-9 else 1.0)
+        centre, scale = log_moments(self, self.column, cells, counts)
+        return replace(self, centre=centre if self.centre is None else self.centre, scale=self.scale or scale)
 
     def evidence(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        loc, scale = values["dwell_loc"], values["dwell_scale"]
         at = (xp.log(cells[self.column]) - (self.centre or 0.0)) / (self.scale or 1.0)
-        casual, attended = (
-            -0.5 * ((at - values["dwell_loc"][s]) / values["dwell_scale"][s]) ** 2
-            - xp.log(values["dwell_scale"][s])
-            - 0.5 * float(np.log(2 * np.pi))
-            for s in (0, 1)
-        )
+        casual, attended = (_log_phi((at - loc[s]) / scale[s]) - xp.log(scale[s]) for s in (0, 1))
         return attended, casual
 
     def tell(
         self, rng: np.random.Generator, values: Values, attended: np.ndarray, cells: CellView
     ) -> dict[str, np.ndarray]:  # fmt: skip
-        state = attended.astype(int)
-        at = np.asarray(values["dwell_loc"])[state] + np.asarray(values["dwell_scale"])[state] * rng.standard_normal(
-            len(state)
-        )
+        loc, scale = (np.asarray(values[name])[attended.astype(int)] for name in ("dwell_loc", "dwell_scale"))
+        at = loc + scale * rng.standard_normal(len(attended))
         return {self.column: np.exp((self.centre or 0.0) + (self.scale or 1.0) * at)}
+
+
+def _log_phi(x: Any) -> Any:
+    """Log-density of the standard normal distribution, nats."""
+    return -0.5 * x**2 - 0.5 * float(np.log(2 * np.pi))
