@@ -125,9 +125,8 @@ def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any
         matrix, log_scale = state
         # Before the first vote there is no state to stay in.
         begins = (first & (number == 0))[:, None]
-        keep, tossed = (
-            tuple(jnp.where(begins, at, part[state]) for state in (0, 1)) for at, part in ((0.0, stay), (1.0, toss))
-        )
+        keep = jnp.where(begins, 0.0, stay[0]), jnp.where(begins, 0.0, stay[1])
+        tossed = jnp.where(begins, 1.0, toss[0]), jnp.where(begins, 1.0, toss[1])
         after = _product(matrix, _step(p_[:, None], c_[:, None], fresh, keep, tossed))
         after, scale = _scaled(jnp, after, log_scale)
         here = vote[:, None] > 0

@@ -117,8 +117,8 @@ def log_moments(owner: object, column: str, cells: CellView, counts: np.ndarray)
     times = np.asarray(cells[column], dtype=float)
     if len(times) and not times.min() > 0:
         raise EarnestError(
-            f"{type(owner).__name__}(column={column!r}): expected times above 0, the log has {times.min():g}; leave such "
-            "votes out, or put the shortest time that could be measured in their place"
+            f"{type(owner).__name__}(column={column!r}): expected times above 0, the log has {times.min():g}; leave "
+            "such votes out, or put the shortest time that could be measured in their place"
         )
     logs, share = np.log(times), counts / max(float(np.sum(counts)), 1e-300)
     centre = float(share @ logs)

@@ -85,8 +85,7 @@ class Speedster(Attention):
     def evidence(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         loc, scale = values["dwell_loc"], values["dwell_scale"]
         at = (xp.log(cells[self.column]) - (self.centre or 0.0)) / (self.scale or 1.0)
-        casual, attended = (_log_phi((at - loc[s]) / scale[s]) - xp.log(scale[s]) for s in (0, 1))
-        return attended, casual
+        return tuple(_log_phi((at - loc[s]) / scale[s]) - xp.log(scale[s]) for s in (1, 0))
 
     def tell(
         self, rng: np.random.Generator, values: Values, attended: np.ndarray, cells: CellView
