@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from .schema import OUTCOMES, Schema
 from .sql import ident, literal
 
 _COUNTED = "earnest_counted"
+_NAMED = {"category": "a category", "item": "an item"}
+"""Context columns of names; the others are numbers."""
 
 
 def count_cells(
@@ -31,11 +34,11 @@ def count_cells(
     Args:
         log: The votes.
         ties: Whether the behavioural model knows ties.
-        context: Further columns that tell cells apart: "category", "gold" (0, or 1 + the right outcome; 0 throughout
-            where the log has no such column), or covariates (any numeric column).
+        context: Further columns that tell cells apart: "category", "item", "gold" (0, or 1 + the right outcome;
+            0 throughout where the log has no such column), or covariates (any numeric column).
         symmetric: Nothing in the model looks at the order of the two models: turn every comparison so that the model
             with the lower index comes first, and its outcome with it.
-        schema: That of an earlier log, for scoring: models and categories must then be known to it.
+        schema: That of an earlier log, for scoring: models and categories must then be known to it; items need not.
 
     Returns:
         The counts; cells sorted by model_a, model_b, context, outcome.
@@ -59,6 +62,8 @@ def count_cells(
         _check_context(log, context)
         _check_gold(log, ties, context)
         schema = schema or _schema(log, ties, context)
+        if "item" in context:
+            schema = replace(schema, items=_names_of(log, context, "item"))
         return _assemble(log, schema, context, symmetric)
     finally:
         log.execute(f"DROP TABLE {_COUNTED}")
@@ -71,12 +76,12 @@ def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
             parts.append(gold_code(ident(name)) if name in log.columns else "0")
             continue
         if name not in log.columns:
-            option = f"; name its column with {name}=" if name == "category" else ""
+            option = f"; name its column with {name}=" if name in _NAMED else ""
             raise InputError(
                 f"{log.source}: the model looks at {name!r}, but the log has no such column{option}. "
                 f"Columns: {', '.join(map(repr, log.columns))}"
             )
-        parts.append(ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)")
+        parts.append(ident(name) if name in _NAMED else f"TRY_CAST({ident(name)} AS DOUBLE)")
     return parts
 
 
@@ -102,12 +107,12 @@ def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
     for i, name in enumerate(context):
         if name == "gold":
             continue
-        wrong = f"c{i} IS NULL" if name == "category" else f"(c{i} IS NULL OR NOT isfinite(c{i}))"
+        wrong = f"c{i} IS NULL" if name in _NAMED else f"(c{i} IS NULL OR NOT isfinite(c{i}))"
         [n] = log.query(f"SELECT coalesce(sum(n), 0) AS n FROM {_COUNTED} WHERE {wrong}")["n"].to_pylist()
         if n:
-            value = ident(name) if name == "category" else f"TRY_CAST({ident(name)} AS DOUBLE)"
-            place = _first_place(log, f"{value} IS NULL" + ("" if name == "category" else f" OR NOT isfinite({value})"))
-            expected = "a category" if name == "category" else "a finite number"
+            value = ident(name) if name in _NAMED else f"TRY_CAST({ident(name)} AS DOUBLE)"
+            place = _first_place(log, f"{value} IS NULL" + ("" if name in _NAMED else f" OR NOT isfinite({value})"))
+            expected = _NAMED.get(name, "a finite number")
             raise InputError(
                 f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model "
                 f"needs in every row ({int(n):,} such rows); fill it in or leave {name!r} out of the model"
@@ -135,12 +140,14 @@ def _schema(log: ComparisonLog, ties: bool, context: tuple[str, ...]) -> Schema:
     met = log.query(f"SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM {_COUNTED} ORDER BY 1, 2").to_pydict()
     models = tuple(sorted({*met["a"], *met["b"]}))
     index = {model: i for i, model in enumerate(models)}
-    categories: tuple[str, ...] = ()
-    if "category" in context:
-        column = f"c{context.index('category')}"
-        categories = tuple(log.query(f"SELECT DISTINCT {column} AS c FROM {_COUNTED} ORDER BY 1")["c"].to_pylist())
+    categories = _names_of(log, context, "category") if "category" in context else ()
     pairs = sorted((index[a], index[b]) for a, b in zip(met["a"], met["b"], strict=True))
     return Schema(models, tuple(pairs), ties, categories)
+
+
+def _names_of(log: ComparisonLog, context: tuple[str, ...], name: str) -> tuple[str, ...]:
+    column = f"c{context.index(name)}"
+    return tuple(log.query(f"SELECT DISTINCT {column} AS c FROM {_COUNTED} ORDER BY 1")["c"].to_pylist())
 
 
 def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -> None:
@@ -170,6 +177,7 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
         "models": numbered(schema.models),
         "outcomes": numbered(OUTCOMES),
         "categories": numbered(schema.categories),
+        "items": numbered(schema.items),
     }
     extra = [f"c{i}" for i in range(len(context))]
     turned = "ma.number > mb.number" if symmetric else "false"
@@ -193,8 +201,9 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
 
 def _coded(name: str, column: str, turned: str) -> str:
     """A context column as a number, turned where the comparison is."""
-    if name == "category":
-        return f"(SELECT number FROM categories WHERE name = {column})"
+    if name in _NAMED:
+        table = {"category": "categories", "item": "items"}[name]
+        return f"(SELECT number FROM {table} WHERE name = {column})"
     return (
         f"CASE WHEN {turned} AND {column} IN (1, 2) THEN 3 - {column} ELSE {column} END" if name == "gold" else column
     )
@@ -219,7 +228,7 @@ def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra
             model_b=_integers(cells, "b"),
             outcome=_integers(cells, "w"),
             context={
-                name: _integers(cells, column) if name in ("category", "gold") else _floats(cells, column)
+                name: _integers(cells, column) if name in (*_NAMED, "gold") else _floats(cells, column)
                 for name, column in columns.items()
             },
         ),

@@ -7,6 +7,7 @@ from .behavior import BehaviorModel
 from .casual import CoinFlip, PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Continuous, Finite, Preference
 from .gold import Gold
+from .item_effect import ItemEffect
 from .length_bias import LengthBias
 from .logit_normal import LogitNormal
 from .nonparametric import Nonparametric
@@ -35,6 +36,7 @@ __all__ = [
     "Finite",
     "Gold",
     "Groups",
+    "ItemEffect",
     "KnownAdvantage",
     "LengthBias",
     "LogitNormal",

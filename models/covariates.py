@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scaled", "column_names", "finite_numbers", "linear"]
 
-_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user"))
+_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "item", "gold", "gold_user"))
 
 
 def column_names(owner: object, setting: str, given: Any) -> tuple[str, ...]:
