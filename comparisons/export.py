@@ -279,7 +279,7 @@ def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.T
     matches = []
     for key in keys:
         column = f"log.{ident(key)}"
-        number = key in fit.context and key not in ("category", "gold")
+        number = key in fit.context and key not in ("category", "item", "gold")
         same = "IS NOT DISTINCT FROM" if key == "gold" else "="  # most comparisons have no known answer
         matches.append(f"labels.{ident(key)} {same} {f'TRY_CAST({column} AS DOUBLE)' if number else column}")
     join = f"LEFT JOIN earnest_labels labels ON {' AND '.join(matches)}"

@@ -133,7 +133,7 @@ class Machine:
 
     def count(self, outcome: np.ndarray) -> np.ndarray:
         """Outcomes of the design as the model's own table of votes, (user, shown, outcome)."""
-        user, first, second = self.design.shown
+        user, first, second = self.design.shown_to(self.model)
         n, cells = self.tally.count.shape[2], self.tally.cells
         columns = self.design.columns(self.model).context
         there = [np.asarray(cells[name])[::n] for name in columns]

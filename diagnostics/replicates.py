@@ -19,7 +19,7 @@ from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
 from ..inference.bracket import cell_chances
-from ..inference.draws import around, flat_draws, unpacked
+from ..inference.draws import around, flat_draws, sampled
 from ..inference.marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from ..inference.nodes import Nodes
 from ..inference.results import Fit
@@ -114,7 +114,8 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
     """The rows of a log in a model's terms, (user, row) ascending."""
     keys = {name: _context(name) for name in model.context if name != GOLD or name in log.columns}
     wanted = "".join(f", {value} AS {ident('c_' + name)}" for name, value in keys.items())
-    joined = "JOIN categories k ON log.category = k.name" if "category" in keys else ""
+    joined = "JOIN categories k ON log.category = k.name " if "category" in keys else ""
+    joined += "JOIN items i ON log.item = i.name" if "item" in keys else ""
     winner = " ".join(f"WHEN {literal(word)} THEN {number}" for number, word in enumerate(OUTCOMES))
     names = as_names(log.users)
     found = log.query(
@@ -122,6 +123,7 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
         FROM log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
         JOIN models b ON log.model_b = b.name {joined} ORDER BY u.number, log."row" """,
         users=numbered(names), models=numbered(schema.models), categories=numbered(schema.categories),
+        items=numbered(schema.items),
     )  # fmt: skip
     if found.num_rows != len(log):
         raise InputError(
@@ -141,7 +143,9 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
 def _context(name: str) -> str:
     if name == GOLD:
         return gold_code(f"log.{ident(name)}")
-    return "k.number" if name == "category" else f"CAST(log.{ident(name)} AS DOUBLE)"
+    if name in ("category", "item"):
+        return {"category": "k", "item": "i"}[name] + ".number"
+    return f"CAST(log.{ident(name)} AS DOUBLE)"
 
 
 def _codes(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -275,7 +279,8 @@ def _of_fit(fit: Fit, draws: int, rng: np.random.Generator) -> Believed:
     points = around(fit.centre, fit.spread, rng.standard_normal((draws, fit.free.size)))
     unknown = "the fit leaves directions without a standard error, and their uncertainty is left out here"
     notes = () if np.isfinite(fit.spread).all() else (unknown,)
-    return Believed(fit.model, fit.counts, unpacked(fit.table, points), fit.parameters, draws, None, notes)
+    counts, values = sampled(fit, points, rng)
+    return Believed(fit.model, counts, values, fit.parameters, draws, None, notes)
 
 
 def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:

@@ -132,7 +132,7 @@ def _with_columns(log: ComparisonLog, models: Mapping[str, BehaviorModel], seed:
     for model in models.values():
         drawn = draw_columns(model, len(frame), seed).columns
         frame = frame.assign(**{name: value for name, value in drawn.items() if name in missing and name not in frame})
-    named: dict[str, Any] = {"category": "category"} if "category" in frame else {}
+    named: dict[str, Any] = {name: name for name in ("category", "item") if name in frame}
     return read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **named)
 
 

@@ -1,158 +1,40 @@
-"""Effects shared across users in EM: a normal q of each, and the evidence lower bound.
+"""The evidence lower bound of a model whose users share effects, and the M-step of their distributions.
 
-    log L >= sum_u log INT p(eta) prod_n exp(E_q(d)[log(eta P_n(d) + (1 - eta) C_n)]) d eta
-             - sum_i KL(q_i || Normal(0, s^2)),      q_i = Normal(m_i, v_i)
+    log L >= E_q(d)[sum_u log L_u(d)] - sum_i KL(q_i || Normal(0, s^2)),      q_i = Normal(m_i, v_i)
 
-Only users' attentiveness and items' effects are taken to be independent under q; whether a vote was attended is summed
-out given both. (With q(attentiveness, attended) q(d) the bound is so loose that it prefers users who all attend and
-items that explain their careless votes.) By quadrature over q_i a vote is a few cells, each with a part of its count,
-and everything else stays what it is: E-step, M-steps, users' posteriors. Maximising over q given the expected counts is
-one small problem an item. Everything is linear in the number of items; no array has two axes of them.
+L_u is a user's marginal likelihood given the effects, as ever: attentiveness, and which votes were attended, are summed
+out exactly at each d. (With q(attentiveness) apart from q(d) the bound is looser where it matters: the careless votes
+of a log would be explained by items.) The expectation is over fixed draws of all effects, so that the bound is one
+smooth function and EM climbs it: each user counts as several copies, with draws of their own. Maximising over q given
+the expected counts is one small problem an item. Everything is linear in the number of items.
+
+Reference: Kucukelbir, Tran, Ranganath, Gelman and Blei (2017), JMLR 18 (the expectation by fixed draws is a sample
+average approximation); McKay, Beckman and Conover (1979), Technometrics 21 (Latin hypercube).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from scipy.stats import norm
 
-from ..comparisons.cells import Cells, Counts
-from ..comparisons.names import as_names, places
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
-from ..models.crossed import NODES, WEIGHTS, Crossed
+from ..models.crossed import Crossed
 from ..models.priors import HalfNormal
 from .arrays import JNP
 from .em import em_step
 from .marginal import Problem, log_objective
 from .maximize import evidence_for, newton
 from .nodes import Nodes
-from .users import Workload, workload
 
-__all__ = ["Effects", "attached", "bound", "crossed_step", "detached", "known", "located", "with_known"]
+__all__ = ["bound", "crossed_step", "located"]
 
-COPIES = 12
 _STEPS, _HALVINGS = 2, 8
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What EM knows of the effects.
-
-    Attributes:
-        names: what has an effect, sorted, (item,).
-        mean, sd: of q, log-odds, (item,) each.
-    """
-
-    names: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-
-
-def detached(model: BehaviorModel, counts: Counts) -> tuple[Counts, Effects | None]:
-    """Counts whose effects are EM's to know: no axis of any parameter, but columns of the cells; all 0 to begin with.
-
-    Those of a model without such effects stay as they are.
-    """
-    crossed = model.crossed
-    if crossed is None:
-        return counts, None
-    names = as_names(counts.cells.schema.coords()[crossed.column])
-    effects = Effects(names, np.zeros(len(names)), np.zeros(len(names)))
-    return with_known(crossed, counts, effects, 0.0), effects
-
-
-def attached(crossed: Crossed, counts: Counts, effects: Effects) -> Counts:
-    """The inverse: counts as samplers see them, with an axis of effects."""
-    cells, first = counts.cells, np.asarray(counts.cells[crossed.node]) == NODES[0]
-    ours = {crossed.effect, crossed.node}
-    context = {name: column[first] for name, column in cells.context.items() if name not in ours}
-    schema = replace(cells.schema, items=tuple(effects.names))
-    kept = Cells(schema, cells.model_a[first], cells.model_b[first], cells.outcome[first], context)
-    entry, number = first[counts.cell], np.cumsum(first) - 1
-    whole = np.round(counts.count[entry] / WEIGHTS[0], 6)
-    return Counts(counts.users, kept, counts.user[entry], number[counts.cell[entry]], whole)
-
-
-def copies(crossed: Crossed, counts: Counts) -> Workload:
-    """The data of the bound: every user in `COPIES`, each of which counts for a part and has its own draw of effects.
-
-    Args:
-        crossed: the effects.
-        counts: with an axis of effects.
-    """
-    cells, s = counts.cells, np.arange(COPIES)
-    # Over its copies an item meets every stratum of its normal once; which ones meet in a copy is by chance.
-    strata = norm.ppf((s + 0.5) / COPIES)
-    strata = strata / np.sqrt(np.mean(strata**2))
-    n_items = len(cells.schema.coords()[crossed.column])
-    drawn = np.random.default_rng(0).permuted(np.tile(strata, (n_items, 1)), axis=1)
-    item = np.asarray(cells[crossed.column])
-    context = {name: np.repeat(column, COPIES) for name, column in cells.context.items()}
-    context |= {crossed.node: drawn[item].ravel(), crossed.effect: np.zeros(len(item) * COPIES)}
-    schema, n = replace(cells.schema, items=()), len(counts.users)
-    wide = Cells(schema, *(np.repeat(part, COPIES) for part in (cells.model_a, cells.model_b, cells.outcome)), context)
-    user = (counts.user + n * s[:, None]).ravel()
-    cell = (counts.cell * COPIES + s[:, None]).ravel()
-    names = as_names([f"{name} {copy}" for copy in s for name in counts.users])
-    work = workload(Counts(names, wide, user, cell, np.tile(counts.count, COPIES)))
-    group = replace(work.problem.group, multiplicity=work.problem.group.multiplicity / COPIES)
-    return replace(work, problem=replace(work.problem, group=group, counted=work.problem.counted / COPIES))
-
-
-def with_known(crossed: Crossed, counts: Counts, effects: Effects, scale: float) -> Counts:
-    """Counts of any log with what is known of its effects; of unseen ones the population, integrated out.
-
-    Args:
-        crossed: the effects.
-        counts: with an axis of effects.
-        effects: what is known.
-        scale: standard deviation of the unseen ones.
-    """
-    own = as_names(counts.cells.schema.coords()[crossed.column])
-    place = places(effects.names, own)
-    fresh = place < 0
-    # Items that were never seen come after the others, by name.
-    number = np.where(fresh, len(effects.names) + np.cumsum(fresh) - 1, place)
-    at = place[np.asarray(counts.cells[crossed.column])]
-    spread, whole = _spread_out(counts, np.where(at < 0, 1, len(NODES)))
-    cells, seen = spread.cells, at[whole] >= 0
-    node = np.where(seen, NODES[np.arange(len(whole)) - np.searchsorted(whole, whole)], 0.0)
-    columns = {
-        crossed.column: number[np.asarray(cells[crossed.column])],
-        crossed.effect: np.where(seen, effects.mean[at[whole]] + effects.sd[at[whole]] * node, 0.0),
-        crossed.node: node,
-        **({} if seen.all() else {crossed.spread: np.where(seen, 0.0, scale)}),
-    }
-    schema = replace(cells.schema, items=())
-    return replace(spread, cells=replace(cells, schema=schema, context={**cells.context, **columns}))
-
-
-def _spread_out(counts: Counts, times: np.ndarray) -> tuple[Counts, np.ndarray]:
-    """Counts in which a cell becomes 1 or several, by the weights of the nodes; and which cell each was, (cell,)."""
-    cells, start = counts.cells, np.cumsum(times) - times
-    whole = np.repeat(np.arange(len(cells)), times)
-    context = {name: column[whole] for name, column in cells.context.items()}
-    wider = Cells(cells.schema, cells.model_a[whole], cells.model_b[whole], cells.outcome[whole], context)
-    each = times[counts.cell]
-    entry = np.repeat(np.arange(len(each)), each)
-    part = np.arange(len(entry)) - np.repeat(np.cumsum(each) - each, each)
-    share = np.where(each[entry] > 1, WEIGHTS[part], 1.0)
-    cell = start[counts.cell[entry]] + part
-    return Counts(counts.users, wider, counts.user[entry], cell, counts.count[entry] * share), whole
-
-
-def known(crossed: Crossed, counts: Counts, effects: Effects) -> Counts:
-    """The counts that a fit was made from, with their effects."""
-    index, node = np.asarray(counts.cells[crossed.column]), np.asarray(counts.cells[crossed.node])
-    columns = {crossed.effect: effects.mean[index] + effects.sd[index] * node}
-    return replace(counts, cells=replace(counts.cells, context={**counts.cells.context, **columns}))
 
 
 def located(crossed: Crossed, cells: CellView, mean: Any, sd: Any) -> CellView:

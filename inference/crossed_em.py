@@ -9,7 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import norm
 
+from ..comparisons.cells import Cells, Counts
+from ..comparisons.names import as_names
 from ..models.behavior import BehaviorModel
 from ..models.crossed import Crossed
 from ..models.namespace import NUMPY
@@ -20,9 +23,12 @@ from .em import MarginalEM, uphill
 from .marginal import Problem
 from .maximize import BOX
 from .nodes import Nodes
+from .users import Workload, workload
 
-__all__ = ["CrossedEM", "effects_at"]
+__all__ = ["COPIES", "CrossedEM", "copies", "effects_at"]
 
+COPIES = 16
+"""Of each user in the bound, each with draws of the effects; other draws move the bound by half a nat."""
 _SCALE, _NARROW = 0.5, -1.0  # where the effects' scale starts, and log(sd / scale) of each
 _SOLVED = 1e-8
 
@@ -50,7 +56,7 @@ class CrossedEM(MarginalEM):
         return np.concatenate([free, np.zeros(self.n_items), np.full(self.n_items, _NARROW)])
 
     def placed(self, free: np.ndarray) -> tuple[np.ndarray, Problem]:
-        own, q = parts(self.table, free)
+        own, _ = parts(self.table, free)
         cells = located(self.crossed, self.problem.cells, *effects_at(self.crossed, self.table, free))
         return own, replace(self.problem, cells=cells)
 
@@ -81,6 +87,32 @@ class CrossedEM(MarginalEM):
         _, slope, bend = self._log_jacobian(own)
         centre = np.clip(own + uphill(slope, curvature + bend), -BOX, BOX)
         return centre, curvature + self._log_jacobian(centre)[2]
+
+
+def copies(crossed: Crossed, counts: Counts) -> Workload:
+    """The data of the bound: every user in `COPIES`, each of which counts for a part and has its own draw of effects.
+
+    Args:
+        crossed: the effects.
+        counts: with an axis of effects.
+    """
+    cells, s = counts.cells, np.arange(COPIES)
+    # Over its copies an item meets every stratum of its normal once; which ones meet in a copy is by chance.
+    strata = norm.ppf((s + 0.5) / COPIES)
+    strata = strata / np.sqrt(np.mean(strata**2))
+    n_items = len(cells.schema.coords()[crossed.column])
+    drawn = np.random.default_rng(0).permuted(np.tile(strata, (n_items, 1)), axis=1)
+    item = np.asarray(cells[crossed.column])
+    context = {name: np.repeat(column, COPIES) for name, column in cells.context.items()}
+    context |= {crossed.node: drawn[item].ravel(), crossed.effect: np.zeros(len(item) * COPIES)}
+    schema, n = replace(cells.schema, items=()), len(counts.users)
+    wide = Cells(schema, *(np.repeat(part, COPIES) for part in (cells.model_a, cells.model_b, cells.outcome)), context)
+    user = (counts.user + n * s[:, None]).ravel()
+    cell = (counts.cell * COPIES + s[:, None]).ravel()
+    names = as_names([f"{name} {copy}" for copy in s for name in counts.users])
+    work = workload(Counts(names, wide, user, cell, np.tile(counts.count, COPIES)))
+    group = replace(work.problem.group, multiplicity=work.problem.group.multiplicity / COPIES)
+    return replace(work, problem=replace(work.problem, group=group, counted=work.problem.counted / COPIES))
 
 
 def parts(table: ParameterTable, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

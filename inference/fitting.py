@@ -20,8 +20,8 @@ from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
 from .arrays import float64
 from .ascent import Ascent
-from .crossed import copies, detached, known
-from .crossed_em import CrossedEM, effects_at
+from .crossed_em import CrossedEM, copies, effects_at
+from .effects import detached, known
 from .em import MarginalEM, starting_points
 from .label import LabelEM
 from .modes import canonical, label_modes, merged, modes_of

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..comparisons.log import ComparisonLog
-    from .crossed import Effects
+    from .effects import Effects
 
 __all__ = ["Fit", "Mode"]
 
@@ -75,7 +75,7 @@ class Fit:
         user_prior: Beta prior of each user in label EM.
         seed: of the draws behind the intervals.
         outcomes: how the log's winners were read, where the user said it (see `read_comparisons`).
-        effects: what is known of effects shared across users (see `inference.crossed`), or None. They are not among
+        effects: what is known of effects shared across users (see `inference.effects`), or None. They are not among
             `free`; with them the objective is the evidence lower bound.
     """
 

@@ -131,7 +131,8 @@ class _NormalGiven(Prior):
         return xp.sum(-0.5 * (value / self.scale) ** 2 - xp.log(self.scale) - 0.5 * _LOG_2PI)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        return np.asarray(self.scale * rng.standard_normal(shape))
+        scale = np.asarray(self.scale)  # one, or one a draw
+        return np.asarray(scale.reshape(scale.shape + (1,) * (len(shape) - scale.ndim)) * rng.standard_normal(shape))
 
 
 @dataclass(frozen=True)
