@@ -280,7 +280,7 @@ def _of_fit(fit: Fit, draws: int, rng: np.random.Generator) -> Believed:
     unknown = "the fit leaves directions without a standard error, and their uncertainty is left out here"
     notes = () if np.isfinite(fit.spread).all() else (unknown,)
     counts, values = sampled(fit, points, rng)
-    return Believed(fit.model, counts, values, fit.parameters, draws, None, notes)
+    return Believed(fit.model, counts, values, _point(fit.model, fit.parameters), draws, None, notes)
 
 
 def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
@@ -300,4 +300,11 @@ def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
     for name, value in [*values.items(), *([("attentiveness", drawn)] if drawn is not None else [])]:
         if not np.all(np.isfinite(value)):
             raise EarnestError(f"predictive_check: the posterior's draws of {name} are not all numbers; sample again")
-    return Believed(model, counts, values, {k: v.mean(0) for k, v in flat.items()}, len(chosen), drawn)
+    point = _point(model, {name: value.mean(0) for name, value in flat.items()})
+    return Believed(model, counts, values, point, len(chosen), drawn)
+
+
+def _point(model: BehaviorModel, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Where discrepancies are measured from: without effects of items, which have the votes themselves in them."""
+    crossed = model.crossed
+    return {name: 0.0 * value if crossed and name == crossed.effect else value for name, value in values.items()}

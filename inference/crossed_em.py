@@ -30,7 +30,7 @@ __all__ = ["COPIES", "CrossedEM", "copies", "effects_at"]
 COPIES = 16
 """Of each user in the bound, each with draws of the effects; other draws move the bound by half a nat."""
 _SCALE, _NARROW = 0.5, -1.0  # where the effects' scale starts, and log(sd / scale) of each
-_SOLVED = 1e-8
+_SOLVED = 1e-6
 
 
 @dataclass
