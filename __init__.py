@@ -98,7 +98,8 @@ __all__ = [
     "Finite", "Fit", "Gold", "Groups", "Identifiability", "InputError", "ItemEffect", "KnownAdvantage",
     "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter", "Partisan", "PositionBias",
     "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema", "Sensitivity", "Signed", "Sweep",
-    "TasteGroups", "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare", "compare_models", "filter_log", "fit_em",
+    "TasteGroups", "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare", "compare_models", "filter_log",
+    "fit_em",
     "identifiability", "load", "loo", "plots", "predictive_check", "priors", "read_comparisons", "report", "sample",
     "sensitivity", "sweep", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
 ]  # fmt: skip

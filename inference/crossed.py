@@ -129,7 +129,7 @@ def _item_step(by_cell: Callable[[Any, Any], Any], index: Any, q: Any) -> Any:
     def height(q: Any) -> Any:
         return jax.ops.segment_sum(by_cell(q[0][index], q[1][index]), index, n) - _divergence(q)
 
-    def slope(mean: Any, log_sd: Any) -> tuple[Any, Any]:
+    def slope(mean: Any, log_sd: Any) -> Any:
         return jax.grad(lambda *at: jnp.sum(by_cell(*at)), argnums=(0, 1))(mean, log_sd)
 
     # A cell looks at its own item alone, so that a derivative along all of them at once is each one's own.

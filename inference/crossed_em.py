@@ -106,7 +106,8 @@ def copies(crossed: Crossed, counts: Counts) -> Workload:
     context = {name: np.repeat(column, COPIES) for name, column in cells.context.items()}
     context |= {crossed.node: drawn[item].ravel(), crossed.effect: np.zeros(len(item) * COPIES)}
     schema, n = replace(cells.schema, items=()), len(counts.users)
-    wide = Cells(schema, *(np.repeat(part, COPIES) for part in (cells.model_a, cells.model_b, cells.outcome)), context)
+    a, b, outcome = (np.repeat(part, COPIES) for part in (cells.model_a, cells.model_b, cells.outcome))
+    wide = Cells(schema, a, b, outcome, context)
     user = (counts.user + n * s[:, None]).ravel()
     cell = (counts.cell * COPIES + s[:, None]).ravel()
     names = as_names([f"{name} {copy}" for copy in s for name in counts.users])
@@ -135,19 +136,18 @@ def _profiled(model: BehaviorModel, prior: bool, free: Any, q: Any, problem: Pro
     need it times a vector only.
     """
 
-    def slope(free: Any, q: Any) -> tuple[Any, Any]:
+    def slope(free: Any, q: Any) -> Any:
         return jax.grad(partial(bound, model, prior), argnums=(0, 1))(free, q, problem, nodes)
 
-    def times(one: Any, other: Any) -> tuple[Any, Any]:
+    def times(one: Any, other: Any) -> Any:
         return jax.jvp(slope, (free, q), (one, other))[1]
 
     still, none = jnp.zeros_like(free), jnp.zeros_like(q)
 
     def column(direction: Any) -> Any:
         own, others = times(direction, none)
-        followed, _ = jax.scipy.sparse.linalg.cg(
-            lambda z: jax.tree.map(jnp.negative, times(still, z)[1]), others, tol=_SOLVED, maxiter=200
-        )
+        solve: Any = jax.scipy.sparse.linalg.cg
+        followed, _ = solve(lambda z: jax.tree.map(jnp.negative, times(still, z)[1]), others, tol=_SOLVED, maxiter=200)
         return own + times(still, followed)[0]
 
     matrix = jax.lax.map(column, jnp.eye(free.shape[0]))

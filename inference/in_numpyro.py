@@ -264,7 +264,7 @@ class _Scaled(constraints.Constraint):
         return (self.scale,), (("scale",), {})
 
 
-@dist.transforms.biject_to.register(_Scaled)
+@dist.transforms.biject_to.register(_Scaled)  # type: ignore[untyped-decorator]
 def _from_standard(constraint: _Scaled) -> Any:
     return dist.transforms.AffineTransform(0.0, constraint.scale, domain=constraints.real)
 

@@ -303,7 +303,7 @@ def _known(value: Any) -> Any:
     return np.asarray(value.data) if isinstance(value, pt.TensorConstant) else value
 
 
-class _InScale(pm.distributions.transforms.Transform):
+class _InScale(pm.distributions.transforms.Transform):  # type: ignore[misc]  # PyMC has no types
     """Standard normal coordinates of Normal(0, scale): the scale and its effects are then independent."""
 
     name = "standard"

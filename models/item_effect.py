@@ -91,7 +91,7 @@ class ItemEffect(WithTies):
         return self.preference.objection(model)
 
     def measure(self, cells: CellView, counts: np.ndarray) -> ItemEffect:
-        return replace(self, preference=self.preference.measure(cells, counts))
+        return self._around(self.preference.measure(cells, counts))
 
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> ItemEffect:
         item, pair = np.asarray(cells["item"]), np.asarray(cells.pair)
@@ -102,7 +102,10 @@ class ItemEffect(WithTies):
             raise EarnestError(
                 f"item {name!r} has votes on {met}; an item is one pair of responses: give each pair its own name"
             )
-        return replace(self, preference=self.preference.prepare(schema, cells, counts))
+        return self._around(self.preference.prepare(schema, cells, counts))
+
+    def _around(self, preference: Any) -> ItemEffect:
+        return replace(self, preference=preference)
 
     def draw_column(self, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
         """Items of four votes each, a user's all different; other columns as the preference draws them."""
