@@ -132,6 +132,9 @@ def _with_columns(log: ComparisonLog, models: Mapping[str, BehaviorModel], seed:
     for model in models.values():
         drawn = draw_columns(model, len(frame), seed).columns
         frame = frame.assign(**{name: value for name, value in drawn.items() if name in missing and name not in frame})
+    if "item" in missing:  # each is one pair of models
+        pair = np.sort(frame[["model_a", "model_b"]].to_numpy(str), axis=1)
+        frame["item"] = [f"{item}, {a}, {b}" for item, (a, b) in zip(frame["item"], pair, strict=True)]
     named: dict[str, Any] = {name: name for name in ("category", "item") if name in frame}
     return read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **named)
 

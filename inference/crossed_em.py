@@ -103,7 +103,7 @@ def copies(crossed: Crossed, counts: Counts) -> Workload:
     n_items = len(cells.schema.coords()[crossed.column])
     drawn = np.random.default_rng(0).permuted(np.tile(strata, (n_items, 1)), axis=1)
     item = np.asarray(cells[crossed.column])
-    context = {name: np.repeat(column, COPIES) for name, column in cells.context.items()}
+    context: dict[str, Any] = {name: np.repeat(column, COPIES) for name, column in cells.context.items()}
     context |= {crossed.node: drawn[item].ravel(), crossed.effect: np.zeros(len(item) * COPIES)}
     schema, n = replace(cells.schema, items=()), len(counts.users)
     a, b, outcome = (np.repeat(part, COPIES) for part in (cells.model_a, cells.model_b, cells.outcome))

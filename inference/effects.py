@@ -18,7 +18,7 @@ from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.crossed import NODES, WEIGHTS, Crossed
 
-__all__ = ["Effects", "alike", "attached", "detached", "known", "renumbered", "with_known"]
+__all__ = ["Effects", "alike", "attached", "check_pairs", "detached", "known", "renumbered", "with_known"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,28 @@ def known(crossed: Crossed, counts: Counts, effects: Effects) -> Counts:
     index, node = np.asarray(counts.cells[crossed.column]), np.asarray(counts.cells[crossed.node])
     columns = {crossed.effect: effects.mean[index] + effects.sd[index] * node}
     return replace(counts, cells=replace(counts.cells, context={**counts.cells.context, **columns}))
+
+
+def check_pairs(crossed: Crossed, own: Counts, counts: Counts) -> None:
+    """Raise an `InputError` where counts have a known item on other models than it was fitted on.
+
+    Args:
+        crossed: the effects.
+        own: what was fitted.
+        counts: of another log, with the items' numbers in the fit.
+    """
+    n = own.cells.schema.n_models
+    pairs = [np.minimum(c.model_a, c.model_b) * n + np.maximum(c.model_a, c.model_b) for c in (own.cells, counts.cells)]
+    first, index = np.unique(own.cells[crossed.column], return_index=True)
+    item = np.asarray(counts.cells[crossed.column])
+    known = item <= first.max(initial=-1)
+    wrong = known & (pairs[1] != pairs[0][index][np.where(known, item, 0)])
+    if wrong.any():
+        models = [counts.cells.schema.models[i] for i in divmod(int(pairs[1][np.argmax(wrong)]), n)]
+        raise InputError(
+            f"an item that the fit knows has votes on {models[0]} vs {models[1]}, but was fitted on another pair of "
+            f"models; an item is one pair of responses: give each pair its own name in the column {crossed.column!r}"
+        )
 
 
 def alike(crossed: Crossed | None, first: Counts, second: Counts) -> Counts:

@@ -13,7 +13,7 @@ from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
 from ..models.component import Continuous
 from .arrays import JNP, float64
-from .effects import renumbered, with_known
+from .effects import check_pairs, renumbered, with_known
 from .label import best_attentiveness
 from .merge import usable_schema
 from .results import Fit
@@ -36,6 +36,7 @@ def count_for(fit: Fit, log: ComparisonLog) -> tuple[Counts, bool]:
     counts, crossed = fit.model.count(log, fit.schema), fit.model.crossed
     if crossed is not None and fit.effects is not None:
         counts = with_known(crossed, counts, fit.effects, float(fit.parameters[crossed.scale.name]))
+        check_pairs(crossed, fit.counts, counts)
     elif crossed is not None:
         counts = renumbered(crossed, counts, fit.schema)
     return counts, any("pair" in dims for dims in fit.dims.values())

@@ -358,7 +358,7 @@ def test_the_sampler_is_calibrated():
     assert found.table.set_index("quantity").loc["item_scale", "inside"]
 
 
-def test_bad_input_is_named(frame, truth):
+def test_bad_input_is_named(frame, truth, fit):
     with pytest.raises(InputError, match="item="):
         er.fit_em(MODEL, er.read_comparisons(frame.drop(columns="item"), **{k: k for k in NAMES if k != "item"}))
     missing = frame.copy()
@@ -368,6 +368,8 @@ def test_bad_input_is_named(frame, truth):
     two = frame.assign(item=lambda f: f["item"].where(f.index > 60, "one for all"))
     with pytest.raises(EarnestError, match="item 'one for all' has votes on model_1 vs model_2 and"):
         er.fit_em(MODEL, log_of(two))
+    with pytest.raises(InputError, match="was fitted on another pair"):
+        fit.score(log_of(frame.assign(item=frame["item"].to_numpy()[::-1])))
     with pytest.raises(EarnestError, match="soak up careless votes"):
         er.fit_em(MODEL, truth.log, method="label")
     with pytest.raises(EarnestError, match="around TasteGroups"):
