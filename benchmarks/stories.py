@@ -2,9 +2,9 @@
 
     python benchmarks/stories.py --part all --seeds 20 --results stories.jsonl
 
-Parts: attention, categories, adversaries, rigging, taste, style, drift. One JSON line a simulated log; a run that was
-stopped goes on where it ended. Judged by part, as printed. Truth is known here and looked at by nothing but the
-judgement.
+Parts: attention, categories, adversaries, rigging, taste, style, items, drift. One JSON line a simulated log; a run
+that was stopped goes on where it ended. Judged by part, as printed. Truth is known here and looked at by nothing but
+the judgement.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import histories
 import numpy as np
 import pandas as pd
 from resumable import keep, read
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 NAMES = {"user": "user", "model_a": "model_a", "model_b": "model_b", "winner": "winner"}
 
@@ -284,7 +284,64 @@ def judge_style(rows):
     ]  # fmt: skip
 
 
-PARTS = {part.__name__: part for part in (attention, categories, adversaries, rigging, taste, style, histories.drift)}
+ITEM_SCALES = (1e-6, 0.5, 1.5)
+
+
+def items(seed):
+    """Four users judge each pair of responses, whose merits differ from their models' (or, at the least scale, not)."""
+    import earnest as er
+
+    own, scale = er.BehaviorModel(preference=er.ItemEffect()), ITEM_SCALES[seed % len(ITEM_SCALES)]
+    truth = own.simulate(
+        100, 20, 4, seed=700 + seed,
+        parameters={"attentiveness_alpha": 1.2, "attentiveness_beta": 0.8, "skill": spaced(4, 0.7),
+                    "casual_outcome": [0.5, 0.5], "item_scale": scale},
+    )  # fmt: skip
+    eta = truth.attentiveness["attentiveness"].to_numpy()
+    with_, without = er.fit_em(own, truth.log), er.fit_em(er.BehaviorModel(), truth.log)
+    trace = er.sample(own, truth.log, latent="marginal", chains=2, draws=400, tune=400, fit=with_, predictive=0)
+    drawn = trace.posterior["item_scale"].to_numpy().ravel()
+    means = {"em": with_.attentiveness["mean"], "plain": without.attentiveness["mean"],
+             "mcmc": trace.posterior["attentiveness"].mean(("chain", "draw")).to_numpy()}  # fmt: skip
+    low, high = with_.intervals(0.9)["item_scale"]
+    steps = np.diff(with_.objective_trace) / (1 + np.abs(with_.objective_trace[1:]))
+    return {"scale": scale, "em_scale": float(with_.parameters["item_scale"]), "em_low": float(low),
+            "em_high": float(high), "boundary": str(with_.parameter_status["item_scale"]) == "boundary",
+            "mcmc_scale": float(drawn.mean()), "mcmc_low": float(np.quantile(drawn, 0.05)),
+            "mcmc_high": float(np.quantile(drawn, 0.95)), "steepest_fall": float(steps.min(initial=0.0)),
+            "status": with_.status, **{f"rank_{name}": float(spearmanr(mean, eta)[0]) for name, mean in means.items()},
+            **{f"mean_{name}": float(np.mean(mean) - eta.mean()) for name, mean in means.items()}}  # fmt: skip
+
+
+def judge_items(rows):
+    out = [(f"the bound never fell by more than 1e-9 of itself in {len(rows)} runs (worst "
+            f"{min(row['steepest_fall'] for row in rows):.1e})",
+            min(row["steepest_fall"] for row in rows) > -1e-9)]  # fmt: skip
+    for scale in ITEM_SCALES:
+        of = [row for row in rows if row["scale"] == scale]
+        if not of:
+            continue
+        lost = {name: max(row["rank_plain"] - row[f"rank_{name}"] for row in of) for name in ("em", "mcmc")}
+        mean = {name: np.mean([row[name] for row in of]) for name in of[0] if name != "status"}
+        covers = {name: np.mean([row["boundary"] * (name == "em") or (row[f"{name}_low"] <= max(scale, 0.25) and
+                                 scale <= row[f"{name}_high"]) for row in of]) for name in ("em", "mcmc")}  # fmt: skip
+        what = "reaches below 0.25" if scale < 0.25 else "covers"
+        out += [
+            (f"scale {scale:g}: MCMC's 90 % interval {what} in {covers['mcmc']:.0%} (mean {mean['mcmc_scale']:.2f}), "
+             f"EM's in {covers['em']:.0%} (mean {mean['em_scale']:.2f}, on its boundary in {mean['boundary']:.0%})",
+             covers["mcmc"] >= 0.75),
+            (f"scale {scale:g}: users' ranking {mean['rank_em']:.3f} (EM), {mean['rank_mcmc']:.3f} (MCMC), without "
+             f"effects {mean['rank_plain']:.3f}; most lost in a log {lost['em']:+.3f} (EM), {lost['mcmc']:+.3f} (MCMC)",
+             lost["em"] <= 0.01),
+            (f"scale {scale:g}: mean attentiveness off by {mean['mean_em']:+.3f} (EM), {mean['mean_mcmc']:+.3f} "
+             f"(MCMC), {mean['mean_plain']:+.3f} (without effects)", True),
+        ]  # fmt: skip
+    return out
+
+
+PARTS = {
+    part.__name__: part for part in (attention, categories, adversaries, rigging, taste, style, items, histories.drift)
+}
 JUDGES = {name: {**globals(), **vars(histories)}[f"judge_{name}"] for name in PARTS}
 
 

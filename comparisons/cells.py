@@ -23,8 +23,8 @@ class Cells:
         model_a: (cell,) index of the model shown first.
         model_b: (cell,) index of the model shown second.
         outcome: (cell,) 0 where model_a won, 1 where model_b won, 2 for a tie.
-        context: Further columns (cell,): "category" as an index into `schema.categories`, any other as a covariate
-            in the units of the log.
+        context: Further columns (cell,): "category" and "item" as an index into `schema.categories` and
+            `schema.items`, any other as a covariate in the units of the log.
     """
 
     schema: Schema

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from .log import ComparisonLog
 
 __all__ = [
-    "PREVIOUS", "TIMESTAMP", "WHOLE", "gold_code", "label_match", "moment", "number", "relation", "sorting",
+    "NAMED", "PREVIOUS", "TIMESTAMP", "WHOLE", "gold_code", "label_match", "moment", "number", "relation", "sorting",
 ]  # fmt: skip
 
 TIMESTAMP, PREVIOUS = "timestamp", "previous_choice"
 """When a vote was given, in seconds or whatever units the log has; and what its user chose in the vote before: 0
 nothing, 1 the first response, 2 the second, 3 a tie."""
 
-WHOLE = ("category", "gold", PREVIOUS)
+NAMED = {"category": "a category", "item": "an item"}
+"""Context columns of names, and what a row of them is called."""
+
+WHOLE = (*NAMED, "gold", PREVIOUS)
 """Context columns that are whole numbers in cells; all others are covariates."""
 
 
@@ -35,16 +38,14 @@ def gold_code(column: str) -> str:
 
 
 def number(name: str, table: str = "") -> str:
-    """SQL of a context column as a number (NULL where it is none); of a category its name."""
+    """SQL of a context column as a number (NULL where it is none); of a category or item its name."""
     column = f"{table}{ident(name)}"
     match name:
-        case "category":
-            return column
         case "gold":
             return gold_code(column)
         case "timestamp":
             return moment(column)
-    return column if name == PREVIOUS else f"TRY_CAST({column} AS DOUBLE)"
+    return column if name in (*NAMED, PREVIOUS) else f"TRY_CAST({column} AS DOUBLE)"
 
 
 def sorting(context: Iterable[str]) -> list[str]:
@@ -71,7 +72,7 @@ def label_match(log: ComparisonLog, context: Iterable[str]) -> tuple[list[str], 
     matches = [f"labels.{ident(key)} = log.{ident(key)}" for key in ("user", "model_a", "model_b", "winner")]
     for name in told:
         # Most comparisons have no known answer, and a label's answer is the word itself.
-        value = f"log.{ident(name)}" if name in ("category", "gold") else number(name, "log.")
+        value = f"log.{ident(name)}" if name in (*NAMED, "gold") else number(name, "log.")
         matches.append(f"labels.{ident(name)} IS NOT DISTINCT FROM {value}")
     return ["user", "model_a", "model_b", "winner", *told], " AND ".join(matches)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from .cells import Cells, Counts, Floats, Integers
-from .context import PREVIOUS, TIMESTAMP, WHOLE, number, relation, sorting
+from .context import NAMED, PREVIOUS, TIMESTAMP, WHOLE, number, relation, sorting
 from .errors import InputError
 from .log import ComparisonLog
 from .schema import OUTCOMES, Schema
 from .sql import ident, literal
 
 _COUNTED = "earnest_counted"
+"""Context columns of names; the others are numbers."""
 
 
 def count_cells(
@@ -32,12 +34,12 @@ def count_cells(
     Args:
         log: The votes.
         ties: Whether the behavioural model knows ties.
-        context: Further columns that tell cells apart: "category", "gold" (0, or 1 + the right outcome; 0 throughout
-            where the log has no such column), "timestamp" (a number, or seconds), "previous_choice" (see `context`), or
-            covariates (any numeric column).
+        context: Further columns that tell cells apart: "category", "item", "gold" (0, or 1 + the right outcome;
+            0 throughout where the log has no such column), "timestamp" (a number, or seconds), "previous_choice" (see
+            `context`), or covariates (any numeric column).
         symmetric: Nothing in the model looks at the order of the two models: turn every comparison so that the model
             with the lower index comes first, and its outcome with it.
-        schema: That of an earlier log, for scoring: models and categories must then be known to it.
+        schema: That of an earlier log, for scoring: models and categories must then be known to it; items need not.
 
     Returns:
         The counts; cells sorted by timestamp where the model looks at it, then model_a, model_b, context, outcome: a
@@ -62,6 +64,8 @@ def count_cells(
         _check_context(log, context)
         _check_gold(log, ties, context)
         schema = schema or _schema(log, ties, context)
+        if "item" in context:
+            schema = replace(schema, items=_names_of(log, context, "item"))
         return _assemble(log, schema, context, symmetric)
     finally:
         log.execute(f"DROP TABLE {_COUNTED}")
@@ -94,7 +98,7 @@ def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
         name = missing[0]
         looks = "the order of a user's votes" if name == TIMESTAMP else repr(name)
         column = "column of times" if name == TIMESTAMP else "such column"
-        option = f"; name its column with {name}=" if name in ("category", TIMESTAMP) else ""
+        option = f"; name its column with {name}=" if name in (*NAMED, TIMESTAMP) else ""
         raise InputError(
             f"{log.source}: the model looks at {looks}, but the log has no {column}{option}. "
             f"Columns: {', '.join(map(repr, log.columns))}"
@@ -122,7 +126,7 @@ def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
         n = _n_wrong(log, name, f"c{context.index(name)}", _COUNTED, "n") if counted else _n_wrong(log, name)
         if n:
             place = _first_place(log, _wrong(name, number(name)))
-            expected = {"category": "a category", TIMESTAMP: "a number, date or time"}.get(name, "a finite number")
+            expected = {**NAMED, TIMESTAMP: "a number, date or time"}.get(name, "a finite number")
             raise InputError(
                 f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model "
                 f"needs in every row ({int(n):,} such rows); fill it in or leave {name!r} out of the model"
@@ -130,7 +134,7 @@ def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
 
 
 def _wrong(name: str, value: str) -> str:
-    return f"{value} IS NULL" if name == "category" else f"({value} IS NULL OR NOT isfinite({value}))"
+    return f"{value} IS NULL" if name in NAMED else f"({value} IS NULL OR NOT isfinite({value}))"
 
 
 def _n_wrong(log: ComparisonLog, name: str, value: str = "", table: str = "log", rows: str = "1") -> int:
@@ -160,12 +164,14 @@ def _schema(log: ComparisonLog, ties: bool, context: tuple[str, ...]) -> Schema:
     met = log.query(f"SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM {_COUNTED} ORDER BY 1, 2").to_pydict()
     models = tuple(sorted({*met["a"], *met["b"]}))
     index = {model: i for i, model in enumerate(models)}
-    categories: tuple[str, ...] = ()
-    if "category" in context:
-        column = f"c{context.index('category')}"
-        categories = tuple(log.query(f"SELECT DISTINCT {column} AS c FROM {_COUNTED} ORDER BY 1")["c"].to_pylist())
+    categories = _names_of(log, context, "category") if "category" in context else ()
     pairs = sorted((index[a], index[b]) for a, b in zip(met["a"], met["b"], strict=True))
     return Schema(models, tuple(pairs), ties, categories)
+
+
+def _names_of(log: ComparisonLog, context: tuple[str, ...], name: str) -> tuple[str, ...]:
+    column = f"c{context.index(name)}"
+    return tuple(log.query(f"SELECT DISTINCT {column} AS c FROM {_COUNTED} ORDER BY 1")["c"].to_pylist())
 
 
 def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -> None:
@@ -195,6 +201,7 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
         "models": numbered(schema.models),
         "outcomes": numbered(OUTCOMES),
         "categories": numbered(schema.categories),
+        "items": numbered(schema.items),
     }
     extra = [f"c{i}" for i in range(len(context))]
     turned = "ma.number > mb.number" if symmetric else "false"
@@ -218,8 +225,9 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
 
 def _coded(name: str, column: str, turned: str) -> str:
     """A context column as a number, turned where the comparison is."""
-    if name == "category":
-        return f"(SELECT number FROM categories WHERE name = {column})"
+    if name in NAMED:
+        table = {"category": "categories", "item": "items"}[name]
+        return f"(SELECT number FROM {table} WHERE name = {column})"
     return (
         f"CASE WHEN {turned} AND {column} IN (1, 2) THEN 3 - {column} ELSE {column} END" if name == "gold" else column
     )

@@ -1,4 +1,4 @@
-"""What the comparisons of a log can look like: models, the pairs that met, outcomes, categories."""
+"""What the comparisons of a log can look like: models, the pairs that met, outcomes, categories, items."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +15,14 @@ class Schema:
         pairs: Index pairs (i, j), i < j, of the models that met, sorted.
         ties: Whether an outcome can be a tie; decided by the behavioural model, not by the log.
         categories: Names, sorted; empty unless "category" is a context column.
+        items: Names of the pairs of responses that were judged, sorted; empty unless "item" is a context column.
     """
 
     models: tuple[str, ...]
     pairs: tuple[tuple[int, int], ...]
     ties: bool
     categories: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -52,4 +54,6 @@ class Schema:
         coords = {"model": list(self.models), "outcome": list(self.outcomes), "pair": list(self.pair_names)}
         if self.categories:
             coords["category"] = list(self.categories)
+        if self.items:
+            coords["item"] = list(self.items)
         return coords

@@ -20,7 +20,7 @@ from ..inference.arrays import float64
 from ..inference.bracket import Chances, cell_chances
 from ..inference.chain import attends
 from ..inference.compiled import Settled
-from ..inference.draws import around, flat_draws, unpacked
+from ..inference.draws import around, flat_draws, sampled
 from ..inference.thinning import evenly
 from ..inference.users_given import users_given
 from ..models.behavior import BehaviorModel
@@ -155,19 +155,19 @@ def drawn_of_fit(fit: Fit, draws: int) -> Drawn:
     """
     rng = np.random.default_rng([fit.seed, 6])
     points, caveat = _globals_of(fit, draws, rng)
-    stacked = unpacked(fit.table, points)
+    counts, stacked = sampled(fit, points, rng)
     n_users = len(fit.counts.users)
 
     def uniforms(first: int, n: int) -> np.ndarray:  # the same whatever thread asks, and when
         return np.random.default_rng([fit.seed, 7, first]).random((n, n_users))
 
     eta = np.empty((draws, n_users))
-    for part in users_given(fit.model, fit.counts, stacked, uniforms):
+    for part in users_given(fit.model, counts, stacked, uniforms):
         eta[part.first : part.first + len(part.mean)] = part.attentiveness
-    few = evenly(draws, _most_left_out(fit.counts))
-    information = _left_out(fit.model, fit.counts, {name: value[few] for name, value in stacked.items()}, eta[few])
+    few = evenly(draws, _most_left_out(counts))
+    information = _left_out(fit.model, counts, {name: value[few] for name, value in stacked.items()}, eta[few])
     return Drawn(
-        as_names(fit.counts.users), fit.counts.n_comparisons(), eta, information, fit.fingerprint,
+        as_names(counts.users), counts.n_comparisons(), eta, information, fit.fingerprint,
         caveat,
     )  # fmt: skip
 
@@ -178,6 +178,8 @@ def _globals_of(fit: Fit, draws: int, rng: np.random.Generator) -> tuple[np.ndar
     normal = around(fit.centre, fit.spread, noise)
     if len(fit.counts.patterns()) > _MOST_WEIGHED:  # so many users leave a posterior normal
         return normal, ""
+    if fit.bound:
+        return normal, _NORMAL.format("users share effects of items, whose posterior EM only approximates")
     if fit.objective != "map":
         return normal, _NORMAL.format("the fit has no priors, so that there is no posterior to draw from")
     if not has_arviz():

@@ -154,7 +154,7 @@ def _check(replications: int, seed: int, error: float, method: str) -> None:
 
 def _machine(method: str, model: BehaviorModel, design: Design) -> Machine:
     model = settled_for(model, design, "model")
-    table = model.table(design.schema(model.preference.allows_ties, design.columns(model).categories))
+    table = model.table(design.schema(model))
     if table.size == 0:
         raise EarnestError("model: none of its components has an unknown parameter, so there is nothing to calibrate")
     if method == "sample":

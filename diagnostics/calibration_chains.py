@@ -69,7 +69,9 @@ class Chain(Machine):
 
     def _start(self, votes: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One of many draws of the prior, resampled by their likelihood."""
-        draws = {p.name: p.prior.sample(rng, (_STARTS, *self.table.shape(p))) for p in self.table.parameters}
+        draws: dict[str, np.ndarray] = {}
+        for p in self.table.parameters:
+            draws[p.name] = p.prior.given(draws).sample(rng, (_STARTS, *self.table.shape(p)))
         pieces = [{k: v[i : i + _WARMUP] for k, v in draws.items()} for i in range(0, _STARTS, _WARMUP)]
         log_likelihood = np.concatenate([self.log_likelihood(piece, votes) for piece in pieces])
         chosen = np.argmax(log_likelihood + rng.gumbel(size=_STARTS))

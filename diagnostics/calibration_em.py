@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.draws import around, unpacked
+from ..inference.draws import around, sampled
 from ..inference.fitting import Settings, fit_counts
 from ..inference.results import Fit
 from ..models.behavior import BehaviorModel
@@ -35,7 +35,7 @@ class Approximation(Machine):
         """Draws around an EM fit of the log, and whether its intervals hold the truth."""
         # As `fit_em` does it; without a log to read and to count, which would take longer than the fit.
         fit = fit_counts(self.model, self.counts(votes), self._blank, _SETTINGS, True, None)
-        values = unpacked(fit.table, around(fit.centre, fit.spread, rng.standard_normal((RANKED, fit.free.size))))
+        _, values = sampled(fit, around(fit.centre, fit.spread, rng.standard_normal((RANKED, fit.free.size))), rng)
         went: dict[str, Any] = {"status": fit.status, "iterations": fit.iterations, "modes": len(fit.modes)}
         return Draws(values, self.attentiveness(values, votes, rng), went, self._covered(fit, told))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Cells
-from ..comparisons.context import PREVIOUS, TIMESTAMP
+from ..comparisons.context import NAMED, PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
@@ -70,17 +70,23 @@ class Design:
         """Names of the users, in order, (user,)."""
         return np.array([f"user_{i + 1:0{len(str(self.users))}d}" for i in range(self.users)])
 
-    def schema(self, ties: bool, categories: tuple[str, ...] = ()) -> Schema:
+    def shown_to(self, model: BehaviorModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same, with one pair of models for an item where the model looks at items."""
+        user, first, second = self.shown
+        return user, *self.columns(model).of_items(first, second)
+
+    def schema(self, model: BehaviorModel) -> Schema:
         """The names in these logs."""
-        _, first, second = self.shown
+        _, first, second = self.shown_to(model)
+        columns, ties = self.columns(model), model.preference.allows_ties
         pairs = sorted({(int(min(a, b)), int(max(a, b))) for a, b in zip(first, second, strict=True)})
-        return Schema(self.model_names, tuple(pairs), ties, categories)
+        return Schema(self.model_names, tuple(pairs), ties, columns.categories, columns.items)
 
     def columns(self, model: BehaviorModel) -> Shown:
         """Columns that a model looks at, the same in every log; covariates have few values, so that few cells do."""
         size, turn = self.users * self.comparisons, np.tile(np.arange(self.comparisons), self.users)
         drawn = draw_columns(model, size, self.seed, turn=turn).columns
-        few = {name: _few(value) for name, value in drawn.items() if name not in ("category", TIMESTAMP)}
+        few = {name: _few(value) for name, value in drawn.items() if name not in (*NAMED, TIMESTAMP)}
         return draw_columns(model, size, self.seed, drawn | few)
 
     def log(
@@ -91,7 +97,7 @@ class Design:
         `told` are those that came about with the votes; else they are 1 throughout.
         """
         aside = {name: np.ones(len(outcome)) for name in model.told} if told is None else told
-        user, first, second = self.shown
+        user, first, second = self.shown_to(model)
         names = np.array(self.model_names)
         frame = {
             "user": self.user_names[user],
@@ -101,7 +107,7 @@ class Design:
             **self.columns(model).columns,
             **{name: column for name, column in aside.items() if name != PREVIOUS},  # which follows from the outcomes
         }
-        named: dict[str, Any] = {name: name for name in ("category", TIMESTAMP) if name in frame}
+        named: dict[str, Any] = {name: name for name in (*NAMED, TIMESTAMP) if name in frame}
         return read_comparisons(
             pd.DataFrame(frame), user="user", model_a="model_a", model_b="model_b", winner="winner", **named
         )
@@ -143,9 +149,8 @@ def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Tol
     casual component: no likelihood is evaluated.
     """
     rng = np.random.default_rng(seed)
-    user, first, second = design.shown
-    columns = design.columns(model)
-    schema = design.schema(model.preference.allows_ties, columns.categories)
+    user, first, second = design.shown_to(model)
+    columns, schema = design.columns(model), design.schema(model)
     values = model.table(schema).sample_prior(rng)
     users = draw_users(model, rng, values, schema, model.attends(design.user_names))
     view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), columns.context))

@@ -140,7 +140,7 @@ class Machine:
         """Outcomes of the design as the model's own table of votes, (user, shown, outcome)."""
         if self.model.told:
             return self.tally.count  # the log is its own
-        user, first, second = self.design.shown
+        user, first, second = self.design.shown_to(self.model)
         n, cells = self.tally.count.shape[2], self.tally.cells
         columns = self.design.columns(self.model).context
         there = [np.asarray(cells[name])[::n] for name in columns]

@@ -38,7 +38,9 @@ def loo(trace: Any, log: ComparisonLog | None = None, *, exact: bool = True) -> 
         trace: what `sample` returned.
         log: the log that was sampled; needed where a user must be left out exactly, because a trace holds counts by
             name of what was shown and not all that the model looks at.
-        exact: leave such users out exactly; False: as ArviZ does, with their k-hat in the result.
+        exact: leave such users out exactly; False: as ArviZ does, with their k-hat in the result. It is also where
+            users share effects of items, too many to draw them around a mode; a user's votes are then predicted by
+            what the others' said of the items.
 
     Returns:
         an ArviZ `ELPDDataLOO`: elpd, se, p, and by user `elpd_i` and `pareto_k` (of users who were left out exactly, of
@@ -61,7 +63,7 @@ def loo(trace: Any, log: ComparisonLog | None = None, *, exact: bool = True) -> 
         found = psis_loo(trace, pointwise=True, var_name="votes", reff=_efficiency(trace))
     k = found.pareto_k.to_numpy()
     bad = np.flatnonzero(~(k <= found.good_k))
-    if not exact or len(bad) == 0:
+    if not exact or len(bad) == 0 or BehaviorModel.from_toml(trace.attrs["declaration"]).crossed is not None:
         return found
     names = as_names(found.pareto_k["user"].to_numpy())
     if log is None:

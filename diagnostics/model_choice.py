@@ -182,6 +182,8 @@ def _judge(name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, 
     fit = given if isinstance(given, Fit) else fit_em(given, log)
     if not np.all(np.isfinite(fit.centre)) or fit.status == "non_finite":
         raise EarnestError(f"compare_models: EM ended with status {fit.status!r}; see the notes of fit_em(model, log)")
+    if fit.bound:
+        return _by_nuts(name, "its effects of items are not summed out", fit, log, seed)
     settled = Settled(fit.model, fit.table, fit.counts)
     if fit.free.size == 0:
         return _Judged(_without_unknowns(settled), "no unknowns", (), fit)
@@ -196,12 +198,16 @@ def _judge(name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, 
         drawn = weigh(target, drawn.proposal, draws, rng)  # the proposal has come nearer; MCMC takes much longer
     if drawn.k <= GOOD_K:
         return _Judged(elpd_of(target, drawn, fit.centre, rng), "importance sampling", (), fit)
+    return _by_nuts(name, f"its k-hat is {drawn.k:.2f}", fit, log, seed)
+
+
+def _by_nuts(name: str, why: str, fit: Fit, log: ComparisonLog, seed: int) -> _Judged:
     from ..inference.sampling import sample
 
     warnings.warn(
-        f"compare_models: importance sampling of {name!r} failed (k-hat {drawn.k:.2f}); it is sampled by NUTS, which "
-        "takes minutes where the log is large",
-        stacklevel=3,
+        f"compare_models: importance sampling does not suit {name!r} ({why}); it is sampled by NUTS, which takes "
+        "minutes where the log is large",
+        stacklevel=4,
     )
     trace = sample(fit.model, log, fit=fit, seed=seed, keep_users="none", predictive=0)
     return _Judged(loo(trace, log), _FALLBACK, _doubts(trace), fit)

@@ -21,7 +21,7 @@ from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
 from ..inference.bracket import cell_chances
-from ..inference.draws import around, flat_draws, unpacked
+from ..inference.draws import around, flat_draws, sampled
 from ..inference.marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from ..inference.nodes import Nodes
 from ..inference.results import Fit
@@ -135,7 +135,8 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
     """The rows of a log in a model's terms, user by user, each user's in the order of time or of the log."""
     keys = {name: _context(name) for name in model.context if name != GOLD or name in log.columns}
     wanted = "".join(f", {value} AS {ident('c_' + name)}" for name, value in keys.items())
-    joined = "JOIN categories k ON log.category = k.name" if "category" in keys else ""
+    joined = "JOIN categories k ON log.category = k.name " if "category" in keys else ""
+    joined += "JOIN items i ON log.item = i.name" if "item" in keys else ""
     winner = " ".join(f"WHEN {literal(word)} THEN {number}" for number, word in enumerate(OUTCOMES))
     names = as_names(log.users)
     order = f"{moment('log.timestamp')}, a.name, b.name, log.winner," if TIMESTAMP in model.context else ""
@@ -144,6 +145,7 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
         FROM {relation(model.context)} log JOIN users u ON log."user" = u.name JOIN models a ON log.model_a = a.name
         JOIN models b ON log.model_b = b.name {joined} ORDER BY u.number, {order} log."row" """,
         users=numbered(names), models=numbered(schema.models), categories=numbered(schema.categories),
+        items=numbered(schema.items),
     )  # fmt: skip
     if found.num_rows != len(log):
         raise InputError(
@@ -161,7 +163,8 @@ def read_rows(log: ComparisonLog, model: BehaviorModel, schema: Schema) -> Rows:
 
 
 def _context(name: str) -> str:
-    return "k.number" if name == "category" else number(name, "log.")
+    joined = {"category": "k", "item": "i"}
+    return f"{joined[name]}.number" if name in joined else number(name, "log.")
 
 
 def _codes(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -295,7 +298,8 @@ def _of_fit(fit: Fit, draws: int, rng: np.random.Generator) -> Believed:
     points = around(fit.centre, fit.spread, rng.standard_normal((draws, fit.free.size)))
     unknown = "the fit leaves directions without a standard error, and their uncertainty is left out here"
     notes = () if np.isfinite(fit.spread).all() else (unknown,)
-    return Believed(fit.model, fit.counts, unpacked(fit.table, points), fit.parameters, draws, None, notes)
+    counts, values = sampled(fit, points, rng)
+    return Believed(fit.model, counts, values, _point(fit.model, fit.parameters), draws, None, notes)
 
 
 def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
@@ -315,4 +319,11 @@ def _of_trace(trace: Any, log: ComparisonLog, draws: int) -> Believed:
     for name, value in [*values.items(), *([("attentiveness", drawn)] if drawn is not None else [])]:
         if not np.all(np.isfinite(value)):
             raise EarnestError(f"predictive_check: the posterior's draws of {name} are not all numbers; sample again")
-    return Believed(model, counts, values, {k: v.mean(0) for k, v in flat.items()}, len(chosen), drawn)
+    point = _point(model, {name: value.mean(0) for name, value in flat.items()})
+    return Believed(model, counts, values, point, len(chosen), drawn)
+
+
+def _point(model: BehaviorModel, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Where discrepancies are measured from: without effects of items, which have the votes themselves in them."""
+    crossed = model.crossed
+    return {name: 0.0 * value if crossed and name == crossed.effect else value for name, value in values.items()}

@@ -140,7 +140,8 @@ def _schema(trace: Any) -> Schema:
     names = names or [f"model_{i + 1:04d}" for i in range(size)]
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     categories = tuple(str(name) for name in coords["category"].to_numpy()) if "category" in coords else ()
-    return Schema(tuple(names), tuple(pairs[:n_pairs] if n_pairs else pairs), len(outcomes) > 2, categories)
+    items = tuple(str(name) for name in coords["item"].to_numpy()) if "item" in coords else ()
+    return Schema(tuple(names), tuple(pairs[:n_pairs] if n_pairs else pairs), len(outcomes) > 2, categories, items)
 
 
 def _likelihood(
@@ -177,7 +178,11 @@ def _log_priors(table: ParameterTable, values: Mapping[str, np.ndarray]) -> dict
     for parameter in table.parameters:
         drawn = values[parameter.name]
         flat = drawn.reshape(-1, *drawn.shape[2:])
-        density = np.array([float(parameter.prior.log_prob(NUMPY, one)) for one in flat])
+        others = {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
+        at = [{name: value[i] for name, value in others.items()} for i in range(len(flat))]
+        density = np.array(
+            [float(parameter.prior.given(o).log_prob(NUMPY, one)) for o, one in zip(at, flat, strict=True)]
+        )
         out[parameter.name] = density.reshape(drawn.shape[:2])
     return out
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..comparisons.context import PREVIOUS, TIMESTAMP
+from ..comparisons.context import NAMED, PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
@@ -145,10 +145,13 @@ def _with_columns(log: ComparisonLog, models: Mapping[str, BehaviorModel], seed:
         rng = np.random.default_rng([seed, 10])
         aside = {name: c.draw_column(name, rng, len(frame)) for c in model.components for name in c.told}
         wanted = {name: value for name, value in (drawn | aside).items() if name not in (*frame, PREVIOUS)}
+        if "item" in wanted:  # each is one pair of models
+            pair = np.sort(frame[["model_a", "model_b"]].to_numpy(str), axis=1)
+            wanted["item"] = np.array([f"{i}, {a}, {b}" for i, (a, b) in zip(wanted["item"], pair, strict=True)])
         frame = frame.assign(**wanted)
     if list(frame) == log.columns:
         return log
-    named: dict[str, Any] = {name: name for name in ("category", TIMESTAMP) if name in frame}
+    named: dict[str, Any] = {name: name for name in (*NAMED, TIMESTAMP) if name in frame}
     return read_comparisons(frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **named)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable
+from .effects import attached
 from .maximize import BOX
 from .thinning import evenly
 
-__all__ = ["around", "flat_draws", "free_draws", "unpacked"]
+if TYPE_CHECKING:
+    from ..comparisons.cells import Counts
+    from .results import Fit
+
+__all__ = ["around", "flat_draws", "free_draws", "sampled", "unpacked", "with_effects"]
 
 
 def around(centre: np.ndarray, covariance: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -30,6 +35,24 @@ def around(centre: np.ndarray, covariance: np.ndarray, noise: np.ndarray) -> np.
     variances, vectors = np.linalg.eigh(0.5 * (known + known.T))
     reach = np.maximum(BOX, np.abs(centre))
     return np.asarray(np.clip(centre + noise @ (vectors * np.sqrt(np.maximum(variances, 0.0))).T, -reach, reach))
+
+
+def with_effects(fit: Fit, table: ParameterTable, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Free vectors of a fit's globals (draw, size) as those of a table that has its effects besides, drawn from q."""
+    if fit.effects is None:
+        return points
+    values = sampled(fit, points, rng)[1]
+    return np.stack([table.pack({name: value[i] for name, value in values.items()}) for i in range(len(points))])
+
+
+def sampled(fit: Fit, points: np.ndarray, rng: np.random.Generator) -> tuple[Counts, dict[str, np.ndarray]]:
+    """A fit as if it were sampled: counts, and free vectors (draw, size) as {parameter: (draw, ...)} with effects."""
+    crossed, effects = fit.model.crossed, fit.effects
+    values = unpacked(fit.table, points)
+    if crossed is None or effects is None:
+        return fit.counts, values
+    drawn = effects.mean + effects.sd * rng.standard_normal((len(points), len(effects.names)))
+    return attached(crossed, fit.counts, effects), {**values, crossed.effect: drawn}
 
 
 def unpacked(table: ParameterTable, points: np.ndarray) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ from .maximize import (
 )
 from .nodes import Nodes
 
-__all__ = ["MarginalEM", "em_step", "starting_points"]
+__all__ = ["MarginalEM", "em_step", "starting_points", "uphill"]
 
 # Nodes are placed anew when a free parameter has moved this far, or by two posterior widths of the user with the most
 # comparisons; between, EM is exact on fixed nodes.
@@ -129,10 +129,22 @@ class MarginalEM:
         """The unknowns."""
         return self.model.table(self.problem.cells.schema)
 
+    def extended(self, point: np.ndarray) -> np.ndarray:
+        """A starting point of the globals as a vector of the ascent (here the same)."""
+        return point
+
+    def placed(self, free: np.ndarray) -> tuple[np.ndarray, Problem]:
+        """The globals in a vector of the ascent, and the data as they look there."""
+        return free, self.problem
+
+    def values(self, free: np.ndarray) -> dict[str, np.ndarray]:
+        """{name: value} at a vector of the ascent, on the constrained scale."""
+        return {name: np.asarray(value) for name, value in self.table.unpack(NUMPY, free).items()}
+
     def nodes(self, free: np.ndarray) -> Nodes:
         """Nodes that suit these parameters: the last ones if little has moved."""
         if self._nodes is None or self._placed is None or self._moved(free) > self._stale:
-            self._nodes = nodes_at(self.model, free, self.problem)
+            self._nodes = nodes_at(self.model, *self.placed(free))
             self._placed = np.array(free)
         return self._nodes
 
@@ -154,7 +166,7 @@ class MarginalEM:
             half = self.problem.counted / 2 if kinds == 1 else np.tile(self.problem.counted / 2 / kinds, (kinds, 1))
             self._expected = (half, half)
         if self._inverse is None or (far and self._age > 2) or self._age > 20:
-            self._inverse = _metric(self.model, self.prior, free, self.problem, self._expected)
+            self._inverse = _metric(self.model, self.prior, *self.placed(free), self._expected)
             self._measured, self._age = np.array(free), 0
         return self._inverse
 
@@ -200,7 +212,7 @@ class MarginalEM:
         usable = bool(np.all(np.isfinite(curvature)) and np.all(np.isfinite(slope)))
         for _ in range(steps if usable else 0):
             reach = np.maximum(BOX, np.abs(free))
-            candidate = np.clip(free + _uphill(slope, curvature), -reach, reach)
+            candidate = np.clip(free + uphill(slope, curvature), -reach, reach)
             move = candidate - free
             gain = float(slope @ move)
             new, slope = self.value_and_slope(candidate)
@@ -232,7 +244,7 @@ class MarginalEM:
         value, slope = self.value_and_slope(free)
         value, slope = value + change[0], slope + change[1]
         for _ in range(12):
-            move = _uphill(slope, total)
+            move = uphill(slope, total)
             candidate = np.clip(centre + move, -BOX, BOX)
             new, new_slope = self.value_and_slope(candidate)
             change = self._log_jacobian(candidate)
@@ -268,7 +280,7 @@ class MarginalEM:
         return self.nodes(free)
 
 
-def _uphill(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+def uphill(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
     """Newton direction with absolute eigenvalues, at most 1 free unit long."""
     eigenvalues, vectors = np.linalg.eigh(-curvature)
     size = np.maximum(np.abs(eigenvalues), 1e-9 * (1.0 + np.abs(eigenvalues).max(initial=0.0)))

@@ -20,6 +20,8 @@ from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
 from .arrays import float64
 from .ascent import Ascent
+from .crossed_em import CrossedEM, copies, effects_at
+from .effects import detached, known
 from .em import MarginalEM, starting_points
 from .label import LabelEM
 from .modes import canonical, label_modes, merged, modes_of
@@ -34,6 +36,11 @@ Progress = Callable[[str, int, float], None]
 # Iterations of each round of scouting, and how alike users' attentiveness must be for two starts to count as one.
 _SCOUT_ROUNDS = ((8, 0.05), (60, 0.1))
 _SCOUT_TOLERANCE = 1e-3
+_BOUND = (
+    "users share effects of items: EM is variational, objective_trace is the evidence lower bound, standard errors of "
+    "the globals are from its curvature with the effects' distributions following, and users' intervals, those of "
+    "effects and per-label quantities hold the latter fixed"
+)
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,9 @@ def fit_counts(
     if settings.method == "label":
         _check_label(model, schema)
     model = model.prepare(counts)
+    work = None if model.crossed is None else copies(model.crossed, counts)
+    counts, effects = detached(model, counts)
+    schema = counts.cells.schema
     table = model.table(schema)
     points = starting_points(model, table)
     if start is not None:
@@ -167,9 +177,14 @@ def fit_counts(
         points = [table.pack({**first, **start})]
     if not restarts:
         points = points[:1]
-    work = workload(counts, dense=False if settings.method == "label" else None)
+    work = work or workload(counts, dense=False if settings.method == "label" else None)
     engine = _fit_marginal if settings.method == "marginal" else _fit_label
     ascent, normal, modes, notes = engine(model, work, points, settings)
+    if effects is not None and model.crossed is not None:
+        mean, sd = effects_at(model.crossed, table, ascent.free)
+        effects = replace(effects, mean=mean, sd=sd)
+        counts, ascent = known(model.crossed, counts, effects), replace(ascent, free=ascent.free[: table.size])
+        notes = [*notes, _BOUND]
     fit = Fit(
         model=model,
         schema=schema,
@@ -192,6 +207,7 @@ def fit_counts(
         user_prior=settings.user_prior,
         seed=settings.seed,
         outcomes=log.outcomes,
+        effects=effects,
     )
     _say(settings, "users' intervals", 0, ascent.trace[-1] if ascent.trace else np.nan)
     fit = replace(fit, notes=(*fit.notes, *_boundary_notes(fit)))
@@ -200,6 +216,11 @@ def fit_counts(
 
 def _check_label(model: BehaviorModel, schema: Schema) -> None:
     """Label EM knows no more of a user than one attentiveness, the same in all comparisons."""
+    if model.crossed is not None:
+        raise EarnestError(
+            f"method='label' has a free attentiveness of every user and would need a free {model.crossed.effect} of "
+            "every item besides, which soak up careless votes; fit with method='marginal'"
+        )
     for component in model.components:
         kinds = isinstance(component, Preference | Casual) and component.kinds(schema)
         if getattr(component, "signed", False) or isinstance(component, Attention) or kinds:
@@ -212,14 +233,14 @@ def _check_label(model: BehaviorModel, schema: Schema) -> None:
 def _fit_marginal(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
-    em = MarginalEM(model, work.problem, settings.objective == "map")
+    em = _engine(model, work, settings.objective == "map")
     groups = _scout(em, work, points, settings)
     final = _continued(em, groups[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
     if final.status == "non_finite":
-        covariance = np.full((final.free.size,) * 2, np.nan)
+        covariance = np.full((em.table.size,) * 2, np.nan)
         return (
             final,
-            _Normal(covariance, final.free, covariance),
+            _Normal(covariance, em.placed(final.free)[0], covariance),
             (),
             ["the objective is not finite: some vote has probability 0"],
         )
@@ -230,13 +251,14 @@ def _fit_marginal(
         again = _continued(em, runs[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
         runs[0] = (again, runs[0][1])
     (final, starts), others = runs[0], runs[1:]
-    final = replace(final, free=canonical(model, work, final.free))
+    own = em.table.size  # before the effects of items, where there are any
+    final = replace(final, free=np.concatenate([canonical(model, work, final.free[:own]), final.free[own:]]))
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
     centre, centre_curvature = em.laplace(final.free, curvature)
     spread, _ = _covariance(model.table(work.problem.cells.schema), centre_curvature)
     covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
-    modes = modes_of(model, work, final, starts, others)
+    modes = modes_of(em, work, final, starts, others)
     if len(modes) > 1:
         notes.append(
             f"{len(modes)} modes found; the best is {modes[0].objective - modes[1].objective:.1f} nats above the next, "
@@ -247,18 +269,26 @@ def _fit_marginal(
     return final, _Normal(covariance, centre, spread), modes, notes
 
 
+def _engine(model: BehaviorModel, work: Workload, prior: bool) -> MarginalEM:
+    """EM of the marginal likelihood; where users share effects, of a lower bound of it."""
+    if model.crossed is None:
+        return MarginalEM(model, work.problem, prior)
+    n = int(np.max(work.counts.cells[model.crossed.column])) + 1
+    return CrossedEM(model, work.problem, prior, n_items=n)
+
+
 def _scout(em: MarginalEM, work: Workload, points: list[np.ndarray], settings: Settings) -> list[tuple[Ascent, int]]:
     """Where the starting points lead, best first, with the number of starts that went there.
 
     After a few iterations starts that have met go on as one.
     """
-    groups = [(Ascent(point), 1) for point in points]
+    groups = [(Ascent(em.extended(point)), 1) for point in points]
     for limit, reach in _SCOUT_ROUNDS if len(points) > 1 else ():
         runs = []
         for number, (ascent, starts) in enumerate(groups):
             stage = f"start {number + 1} of {len(groups)}"
             runs.append((_continued(em, ascent, settings, stage, limit, _SCOUT_TOLERANCE), starts))
-        groups = merged(em.model, work, runs, reach)
+        groups = merged(em, work, runs, reach)
     return groups
 
 

@@ -52,7 +52,7 @@ class _Posterior:
         """A fit at the posterior's middle: it knows the votes, and what a model makes of them."""
         model, counts = self._counted
         free = self._points.mean(0)
-        unknown = np.full((free.size, free.size), np.nan)
+        unknown = np.broadcast_to(np.nan, (free.size, free.size))  # takes no memory
         return Fit(
             model=model, schema=counts.cells.schema, counts=counts, method="marginal", objective="map", free=free,
             covariance=unknown, centre=free, spread=unknown, attentiveness=pd.DataFrame(),

@@ -65,9 +65,9 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
                 "the model is run with 32-bit arrays, in which the log-likelihood loses its digits: call "
                 "numpyro.enable_x64() at the start, or run inside `with jax.enable_x64(True):`"
             )
-        values = {
-            p.name: numpyro.sample(p.name, _prior(p, statement.table.shape(p))) for p in statement.table.parameters
-        }
+        values: dict[str, Any] = {}
+        for p in statement.table.parameters:
+            values[p.name] = numpyro.sample(p.name, _prior(p, statement.table.shape(p), values))
         chances = statement.chances(JNP, values)
         if statement.form == "marginal":
             observed: dist.Distribution = MarginalVotes(statement, chances, statement.rules(JNP, values, chances))
@@ -120,12 +120,15 @@ def run_numpyro(
     def potential(data: Any, free: Any) -> Any:
         return potential_energy(model, (data,) if dense else (), {}, free)
 
-    own = tuple(sorted(p.name for p in statement.table.parameters))
+    shared = [p.name for p in statement.table.parameters if isinstance(p.prior, priors.HierarchicalNormal)]
+    own = tuple(sorted(p.name for p in statement.table.parameters if p.name not in shared))
     blocks = [own] if own else []
     users = {LATENT: starts[0][LATENT]} if statement.form == "explicit" else {}
     mass = _first_mass(own, [to_free({**one, **users}) for one in cloud])
     if mass is not None and spread is not None:
         mass[(LATENT,)] = spread
+    if mass is not None:
+        mass |= {(name,): np.ones(np.size(free_starts[0][name])) for name in shared}
     chains = run_chains(
         potential, data, free_starts, [int(s) for s in np.random.SeedSequence(seed).generate_state(len(starts))],
         tune=tune, draws=chain_draws, target_accept=target_accept,
@@ -251,13 +254,48 @@ class Logits(dist.Distribution):
         return jax.lax.bitcast_convert_type(bits, dtype)
 
 
-def _prior(parameter: Parameter, shape: tuple[int, ...]) -> Any:
+class _Scaled(constraints.Constraint):
+    """The real line, reached from standard normal coordinates: the effects' scale and they are then independent."""
+
+    is_discrete = False
+    event_dim = 0
+
+    def __init__(self, scale: Any) -> None:
+        self.scale = scale
+
+    def __call__(self, x: Any) -> Any:
+        return constraints.real(x)
+
+    def tree_flatten(self) -> tuple[Any, Any]:
+        return (self.scale,), (("scale",), {})
+
+
+@dist.transforms.biject_to.register(_Scaled)  # type: ignore[untyped-decorator]
+def _from_standard(constraint: _Scaled) -> Any:
+    return dist.transforms.AffineTransform(0.0, constraint.scale, domain=constraints.real)
+
+
+class ScaledNormal(dist.Normal):
+    """Normal(0, scale) that NUTS sees as scale times a standard normal (not centred)."""
+
+    def __init__(self, scale: Any) -> None:
+        super().__init__(0.0, scale, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        """The real line; its unit is the scale."""
+        return _Scaled(self.scale)
+
+
+def _prior(parameter: Parameter, shape: tuple[int, ...], values: Values) -> Any:
     prior: Prior = parameter.prior
     match prior:
         case priors.Normal(loc, scale):
             base: Any = dist.Normal(loc, scale)
         case priors.HalfNormal(scale):
             base = dist.HalfNormal(scale)
+        case priors.HierarchicalNormal(name):
+            return ScaledNormal(jnp.broadcast_to(values[name], shape)).to_event(len(shape))
         case priors.LogNormal(loc, scale, 0.0):
             base = dist.LogNormal(loc, scale)
         case priors.LogNormal(loc, scale, lower):

@@ -58,7 +58,9 @@ def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal")
 def pymc_model(statement: Statement) -> Any:
     """The PyMC model of a statement; see `to_pymc`."""
     with pm.Model(coords=statement.coords()) as native:
-        values = {p.name: _declare(p, statement.table.shape(p)) for p in statement.table.parameters}
+        values: dict[str, Any] = {}
+        for p in statement.table.parameters:
+            values[p.name] = _declare(p, statement.table.shape(p), values)
         chances = statement.chances(PT, values)
         if statement.form == "marginal":
             _marginal_votes(statement, chances, statement.rules(PT, values, chances))
@@ -165,13 +167,15 @@ def run_pymc(
 
 def _unconstrained(native: Any, starts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Starts as vectors of PyMC's value variables in the model's order, (start, size)."""
-    inputs, outputs = [], []
+    inputs, outputs = {}, []
     for variable in native.free_RVs:
         given = pt.tensor(variable.name, dtype="float64", shape=variable.type.shape)
         transform = native.rvs_to_transforms[variable]
-        inputs.append(given)
+        inputs[variable] = given
         outputs.append(given if transform is None else transform.forward(given, *variable.owner.inputs))
-    function = pytensor.function(inputs, outputs, on_unused_input="ignore")
+    # A transform may rest on another variable, a scale: it is then at its own start, too.
+    outputs = pytensor.graph.replace.graph_replace(outputs, inputs, strict=False)
+    function = pytensor.function(list(inputs.values()), outputs, on_unused_input="ignore")
     names = [variable.name for variable in native.free_RVs]
     answers = [function(*(np.asarray(start[name], dtype=float) for name in names)) for start in starts]
     return np.array([np.concatenate([np.ravel(part) for part in answer]) for answer in answers])
@@ -304,8 +308,25 @@ def _known(value: Any) -> Any:
     return np.asarray(value.data) if isinstance(value, pt.TensorConstant) else value
 
 
-def _declare(parameter: Parameter, shape: tuple[int, ...]) -> Any:
+class _InScale(pm.distributions.transforms.Transform):  # type: ignore[misc]  # PyMC has no types
+    """Standard normal coordinates of Normal(0, scale): the scale and its effects are then independent."""
+
+    name = "standard"
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return value / inputs[-1]
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return value * inputs[-1]
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return pt.zeros_like(value) + pt.log(inputs[-1])
+
+
+def _declare(parameter: Parameter, shape: tuple[int, ...], values: dict[str, Any]) -> Any:
     name, dims = parameter.name, parameter.dims or None
+    if isinstance(parameter.prior, priors.HierarchicalNormal):
+        return pm.Normal(name, 0.0, values[parameter.prior.scale], dims=dims, default_transform=_InScale())
     # As NumPy's doubles: PyTensor takes a plain 2.0 for single precision, and its Beta function with it.
     numbers = {
         field.name: np.float64(getattr(parameter.prior, field.name)) for field in dataclasses.fields(parameter.prior)

@@ -29,6 +29,7 @@ from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
 from .bracket import Chances, sparse_bracket
 from .chain import attended_entries
+from .effects import alike
 from .label import fixed_point
 from .marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from .merge import Joined, join, usable_schema
@@ -69,7 +70,10 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
     joined = join(_history(fit, counts), counts, schema)
     entries = label_entries(fit, joined.counts, schema, points)
     wanted = joined.second > 0
-    return _named(fit, joined, schema, entries, wanted)
+    frame = _named(fit, joined, schema, entries, wanted)
+    if fit.effects is not None:
+        frame = _whole(frame, _item_names(fit, log))
+    return _both_orders(fit, frame)
 
 
 def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
@@ -104,7 +108,7 @@ def _history(fit: Fit, counts: Counts) -> Counts:
     own = fit.counts
     here = among(own.users, counts.users)
     new = ~among(counts.users, own.users)
-    first, second = restricted(own, here), restricted(counts, new)
+    first, second = alike(fit.model.crossed, restricted(own, here), counts), restricted(counts, new)
     both = join(first, second, fit.schema)
     return Counts(
         both.counts.users, both.counts.cells, both.counts.user, both.counts.cell, both.counts.count + both.second
@@ -294,21 +298,45 @@ def _rank_in_pattern(group: Sparse) -> Any:
 def _named(
     fit: Fit, joined: Joined, schema: Schema, entries: dict[str, np.ndarray], wanted: np.ndarray
 ) -> pd.DataFrame:
-    """Entries as a data frame with names; both orders of the two models where the model does not tell them apart."""
+    """Entries as a data frame with names."""
     counts = joined.counts
     names, cell = np.array(schema.models, dtype=object), counts.cell[wanted]
     a, b, outcome = counts.cells.model_a[cell], counts.cells.model_b[cell], counts.cells.outcome[cell]
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "user": as_names(counts.users)[counts.user[wanted]],
             "model_a": names[a],
             "model_b": names[b],
             "winner": np.array(OUTCOMES)[outcome],
             **{name: _context_values(schema, name, counts.cells[name][cell]) for name in fit.context},
-            "comparisons": joined.second[wanted].astype(np.int64),
+            "comparisons": joined.second[wanted],
             **{name: entries[name][wanted] for name in (*_QUANTITIES, *_RATES)},
         }
     )
+
+
+def _item_names(fit: Fit, log: ComparisonLog) -> np.ndarray:
+    """Names of the items by their number: the fit's own, then the log's others."""
+    own = fit.effects.names if fit.effects is not None else np.zeros(0, dtype=object)
+    found = as_names(log.query("SELECT DISTINCT item FROM log ORDER BY 1")["item"].to_pylist())
+    return np.concatenate([own, found[~among(found, own)]])
+
+
+def _whole(frame: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
+    """Votes in one piece again, their quantities averaged over the distribution of the item's effect."""
+    quantities = [*_QUANTITIES, *_RATES]
+    keys = [column for column in frame if column not in (*quantities, "comparisons")]
+    share = frame["comparisons"].to_numpy()
+    weighted = frame[keys].assign(comparisons=share, **{name: share * frame[name] for name in quantities})
+    # A sum that skipped what is no number would make flip rates of ties 0.
+    found = weighted.groupby(keys, sort=False, dropna=False).agg(lambda part: part.sum(skipna=False)).reset_index()
+    found[quantities] = found[quantities].div(found["comparisons"], axis=0)
+    return found.assign(item=names[found["item"].to_numpy()])[list(frame)]
+
+
+def _both_orders(fit: Fit, frame: pd.DataFrame) -> pd.DataFrame:
+    """With whole counts; and in both orders of the two models where the model does not tell them apart."""
+    frame = frame.assign(comparisons=np.rint(frame["comparisons"]).astype(np.int64))
     if fit.model.directed:
         return frame
     swapped = frame.rename(columns={"model_a": "model_b", "model_b": "model_a"})[frame.columns]
@@ -321,7 +349,8 @@ def _named(
 def _context_values(schema: Schema, name: str, values: np.ndarray) -> np.ndarray:
     if name == GOLD:
         return np.asarray(np.array([None, *OUTCOMES], dtype=object)[values])
-    return np.array(schema.categories, dtype=object)[values] if name == "category" else values
+    names = {"category": schema.categories, "item": schema.items}.get(name)  # EM's items are named at the end
+    return np.array(names, dtype=object)[values] if names else values
 
 
 def _others(fit: Fit, free: np.ndarray, counts: Counts, schema: Schema) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ def usable_schema(schema: Schema, counts: Counts, parameters_by_pair: bool) -> S
     low = np.minimum(counts.cells.model_a, counts.cells.model_b)
     high = np.maximum(counts.cells.model_a, counts.cells.model_b)
     met = {(int(i), int(j)) for i, j in np.unique(np.stack([low, high]), axis=1).T}
-    return Schema(schema.models, tuple(sorted(met | set(schema.pairs))), schema.ties, schema.categories)
+    return Schema(schema.models, tuple(sorted(met | set(schema.pairs))), schema.ties, schema.categories, schema.items)
 
 
 def join(first: Counts, second: Counts, schema: Schema) -> Joined:

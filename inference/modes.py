@@ -9,6 +9,7 @@ import numpy as np
 from ..models.behavior import BehaviorModel
 from ..models.namespace import NUMPY
 from .ascent import Ascent
+from .em import MarginalEM
 from .label import best_attentiveness
 from .ranks import rank_correlation
 from .results import Mode
@@ -52,20 +53,19 @@ def canonical(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndar
     return free if same else model.table(work.problem.cells.schema).pack(ordered)
 
 
-def _user_means(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndarray:
-    return np.asarray(summarise(model, free, work).mean[work.pattern_of_user])
+def _user_means(em: MarginalEM, work: Workload, free: np.ndarray) -> np.ndarray:
+    own, problem = em.placed(free)
+    return np.asarray(summarise(em.model, own, replace(work, problem=problem)).mean[work.pattern_of_user])
 
 
-def merged(
-    model: BehaviorModel, work: Workload, runs: list[tuple[Ascent, int]], reach: float
-) -> list[tuple[Ascent, int]]:
+def merged(em: MarginalEM, work: Workload, runs: list[tuple[Ascent, int]], reach: float) -> list[tuple[Ascent, int]]:
     """Runs whose users' attentiveness agrees within `reach` (root mean square) as one, best objective first."""
     usable = [(run, starts) for run, starts in runs if run.trace and np.isfinite(run.trace[-1])]
     if not usable:
         return runs[:1]
     groups: list[tuple[Ascent, int, np.ndarray]] = []
     for run, starts in sorted(usable, key=lambda pair: -pair[0].trace[-1]):
-        means = _user_means(model, work, run.free)
+        means = _user_means(em, work, run.free)
         for k, (leader, n, led) in enumerate(groups):
             if np.sqrt(np.mean((means - led) ** 2)) < reach:
                 groups[k] = (leader, n + starts, led)
@@ -76,17 +76,17 @@ def merged(
 
 
 def modes_of(
-    model: BehaviorModel, work: Workload, best: Ascent, n_starts: int, others: list[tuple[Ascent, int]]
+    em: MarginalEM, work: Workload, best: Ascent, n_starts: int, others: list[tuple[Ascent, int]]
 ) -> tuple[Mode, ...]:
     """The modes that marginal EM reached, best first; runs that ended at the best one count as its starts."""
-    reference = _user_means(model, work, best.free)
-    modes = [Mode(best.trace[-1], values_of(model, work, best.free), 1.0, float(reference.mean()), n_starts)]
+    reference = _user_means(em, work, best.free)
+    modes = [Mode(best.trace[-1], em.values(best.free), 1.0, float(reference.mean()), n_starts)]
     for other, starts in others:
-        means = _user_means(model, work, other.free)
+        means = _user_means(em, work, other.free)
         near = np.sqrt(np.mean((means - reference) ** 2)) < 0.02
         if near and abs(other.trace[-1] - best.trace[-1]) < 1.0:
             modes[0] = replace(modes[0], starts=modes[0].starts + starts)
             continue
-        values = values_of(model, work, other.free)
+        values = em.values(other.free)
         modes.append(Mode(other.trace[-1], values, rank_correlation(reference, means), float(means.mean()), starts))
     return tuple(sorted(modes, key=lambda mode: -mode.objective))

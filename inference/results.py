@@ -19,9 +19,11 @@ from ..models.parameters import Parameter, ParameterTable
 from ..models.supports import Simplex
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ..comparisons.log import ComparisonLog
+    from .effects import Effects
 
 __all__ = ["Fit", "Mode"]
 
@@ -73,6 +75,8 @@ class Fit:
         user_prior: Beta prior of each user in label EM.
         seed: of the draws behind the intervals.
         outcomes: how the log's winners were read, where the user said it (see `read_comparisons`).
+        effects: what is known of effects shared across users (see `inference.effects`), or None. They are not among
+            `free`; with them the objective is the evidence lower bound.
     """
 
     model: BehaviorModel
@@ -96,6 +100,7 @@ class Fit:
     user_prior: tuple[float, float] = (1.0, 1.0)
     seed: int = 0
     outcomes: dict[str, str] | str | None = None
+    effects: Effects | None = None
 
     def __repr__(self) -> str:
         return (
@@ -108,6 +113,11 @@ class Fit:
         """Whether the ascent ended at a stationary point."""
         return self.status == "converged"
 
+    @property
+    def bound(self) -> bool:
+        """Whether `objective_trace` is a lower bound of the log marginal likelihood (variational EM), not itself."""
+        return self.effects is not None
+
     @cached_property
     def table(self) -> ParameterTable:
         """The unknowns and their packing."""
@@ -115,18 +125,24 @@ class Fit:
 
     @cached_property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: estimate} on the constrained scale."""
-        return {name: np.asarray(v) for name, v in self.table.unpack(NUMPY, self.free).items()}
+        """{name: estimate} on the constrained scale; of effects shared across users, their posterior means."""
+        return {name: np.asarray(v) for name, v in self.table.unpack(NUMPY, self.free).items()} | self._of_effects(
+            lambda effects: effects.mean
+        )
 
     @property
     def coords(self) -> dict[str, list[str]]:
         """{axis: names}: the order of every array."""
-        return self.table.coords
+        crossed = self.model.crossed
+        named = {} if self.effects is None or crossed is None else {crossed.column: list(self.effects.names)}
+        return self.table.coords | named
 
     @property
     def dims(self) -> dict[str, tuple[str, ...]]:
         """{parameter: names of its axes}."""
-        return {p.name: p.dims for p in self.table.parameters}
+        crossed = self.model.crossed
+        shared = {} if self.effects is None or crossed is None else {crossed.effect: (crossed.column,)}
+        return {p.name: p.dims for p in self.table.parameters} | shared
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -139,12 +155,13 @@ class Fit:
         return {
             p.name: np.where(p.support.on_boundary(self.parameters[p.name]), "boundary", "interior")
             for p in self.table.parameters
-        }
+        } | self._of_effects(lambda effects: np.full(len(effects.names), "interior"))
 
     @cached_property
     def standard_errors(self) -> dict[str, np.ndarray]:
         """{name: standard error} on the constrained scale (delta method); NaN at a boundary or where unknown."""
-        return {p.name: _delta(self, p, self.free, self.covariance) for p in self.table.parameters}
+        known = {p.name: _delta(self, p, self.free, self.covariance) for p in self.table.parameters}
+        return known | self._of_effects(lambda effects: effects.sd)
 
     def intervals(self, level: float = 0.9) -> dict[str, np.ndarray]:
         """{name: (lower, upper)} on the constrained scale, shape (2, ...).
@@ -158,7 +175,13 @@ class Fit:
         z = float(norm.ppf(0.5 + level / 2))
         # Entries without a standard error (label EM, boundaries) are NaN; `parameter_status` and the notes say so.
         with np.errstate(all="ignore"):
-            return {p.name: _interval(self, p, z) for p in self.table.parameters}
+            known = {p.name: _interval(self, p, z) for p in self.table.parameters}
+        return known | self._of_effects(lambda effects: effects.mean + np.outer([-z, z], effects.sd))
+
+    def _of_effects(self, what: Callable[[Effects], np.ndarray]) -> dict[str, np.ndarray]:
+        """{name of the effects: something of them, (item,)}, where there are any."""
+        crossed = self.model.crossed
+        return {} if self.effects is None or crossed is None else {crossed.effect: what(self.effects)}
 
     def responsibilities(self, log: ComparisonLog) -> np.ndarray:
         """Pr(z_n = 1 | data): the probability that each comparison was attended, in the log's row order."""

@@ -13,6 +13,7 @@ from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
 from ..models.component import Continuous
 from .arrays import JNP, float64
+from .effects import check_pairs, renumbered, with_known
 from .label import best_attentiveness
 from .merge import usable_schema
 from .results import Fit
@@ -30,9 +31,15 @@ def count_for(fit: Fit, log: ComparisonLog) -> tuple[Counts, bool]:
     """Count a log in the fit's terms; also whether the model has a parameter for each pair.
 
     Raises:
-        InputError: a model or category that the fit never saw.
+        InputError: a model or category that the fit never saw; of a posterior also an item.
     """
-    return fit.model.count(log, fit.schema), any("pair" in dims for dims in fit.dims.values())
+    counts, crossed = fit.model.count(log, fit.schema), fit.model.crossed
+    if crossed is not None and fit.effects is not None:
+        counts = with_known(crossed, counts, fit.effects, float(fit.parameters[crossed.scale.name]))
+        check_pairs(crossed, fit.counts, counts)
+    elif crossed is not None:
+        counts = renumbered(crossed, counts, fit.schema)
+    return counts, any("pair" in dims for dims in fit.dims.values())
 
 
 def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, interval: np.ndarray) -> pd.DataFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..comparisons.cells import Counts
 from ..models.parameters import ParameterTable
 from .compiled import LATENT, Statement, dispersed_points
+from .draws import with_effects
 from .results import Fit
 from .users_given import users_given
 
@@ -46,21 +48,22 @@ def plan_starts(table: ParameterTable, fit: Fit | None, chains: int, rng: np.ran
         return Plan(main, [], np.zeros((0, table.size)), points)
     best = fit.modes[0].objective if fit.modes else np.nan
     centres = [(fit.centre, "best mode")]
+    lift = partial(with_effects, fit, table, rng=rng)
     for number, mode in enumerate(fit.modes[1:], 2):
         gap = best - mode.objective
-        centres.append((table.pack(mode.parameters), f"mode {number}, {gap:.1f} nats below the best in EM"))
+        centres.append((fit.table.pack(mode.parameters), f"mode {number}, {gap:.1f} nats below the best in EM"))
     near = [centre for centre, mode in zip(centres, fit.modes, strict=False) if best - mode.objective <= NEAR]
     near = near or centres[:1]
     # With fewer chains than near modes the rest are scouted, so that none goes unmentioned.
     far = [centre for centre in centres if all(centre[1] != other[1] for other in near[:chains])][:_SCOUTS]
 
     def around(centre: np.ndarray, spread: float, n: int = 1) -> np.ndarray:
-        return dispersed_points(table, centre, fit.spread, n, spread, rng)
+        return lift(dispersed_points(fit.table, centre, fit.spread, n, spread, rng))
 
     main = [(around(near[i % len(near)][0], 1.5)[0], near[i % len(near)][1]) for i in range(chains)]
-    scouts = [(centre, name) for centre, name in far]
+    scouts = [(lift(centre[None])[0], name) for centre, name in far]
     tried = [point for point, _ in main] + [point for centre, _ in near for point in around(centre, 1.5, 3)]
-    return Plan(main, scouts, around(fit.centre, 1.0, _CLOUD), tried + [centre for centre, _ in near])
+    return Plan(main, scouts, around(fit.centre, 1.0, _CLOUD), tried + [lift(c[None])[0] for c, _ in near])
 
 
 def user_starts(

@@ -28,6 +28,7 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.names import as_names
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
+from .effects import Effects
 from .results import Fit, Mode
 
 __all__ = ["FORMAT", "load", "save"]
@@ -123,10 +124,25 @@ def _arrays(fit: Fit) -> bytes:
         "pairs": np.asarray(fit.schema.pairs, dtype=np.int64).reshape(-1, 2),
         **{f"context_{name}": np.asarray(column) for name, column in counts.cells.context.items()},
         **{f"user_{name}": frame[name].to_numpy() for name in _USER_COLUMNS},
+        **_effects(fit),
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _effects(fit: Fit) -> dict[str, np.ndarray]:
+    if fit.effects is None:
+        return {}
+    names = {f"effects_{key}": value for key, value in _written(fit.effects.names).items()}
+    return {**names, "effects_mean": fit.effects.mean, "effects_sd": fit.effects.sd}
+
+
+def _read_effects(arrays: dict[str, np.ndarray]) -> Effects | None:
+    if "effects_mean" not in arrays:
+        return None
+    names = _names({"users": arrays["effects_users"], "users_end": arrays["effects_users_end"]})
+    return Effects(names, arrays["effects_mean"], arrays["effects_sd"])
 
 
 def _written(users: Any) -> dict[str, np.ndarray]:
@@ -231,4 +247,5 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
         user_prior=(float(manifest["user_prior"][0]), float(manifest["user_prior"][1])),
         seed=int(manifest["seed"]),
         outcomes=manifest.get("outcomes"),
+        effects=_read_effects(arrays),
     )

@@ -194,7 +194,7 @@ def _names(cells: Cells, first: np.ndarray) -> tuple[str, ...]:
     models = cells.schema.models
     names = [f"{models[a]} | {models[b]}" for a, b in zip(cells.model_a[first], cells.model_b[first], strict=True)]
     for name, column in cells.context.items():
-        known = cells.schema.categories if name == "category" else None
+        known = {"category": cells.schema.categories, "item": cells.schema.items}.get(name)
         labels = [known[int(v)] if known else f"{v:g}" for v in column[first]]
         names = [f"{one}, {name}={label}" for one, label in zip(names, labels, strict=True)]
     return tuple(names)

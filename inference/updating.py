@@ -10,8 +10,10 @@ import numpy as np
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
+from ..comparisons.names import places
 from ..comparisons.schema import Schema
 from .arrays import float64
+from .effects import attached
 from .fitting import Settings, fit_counts
 from .merge import join
 from .results import Fit
@@ -29,10 +31,11 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     fingerprint = more.fingerprint()
     if fingerprint in fit.fingerprint.split("+"):
         raise EarnestError(f"{more.source}: the fit was made from this log already; its votes would count twice")
-    added = fit.model.count(more)
+    added, crossed = fit.model.count(more), fit.model.crossed
+    own = fit.counts if fit.effects is None or crossed is None else attached(crossed, fit.counts, fit.effects)
     names = sorted(set(fit.schema.models) | set(added.cells.schema.models))
-    schema = _united(fit.schema, added.cells.schema, names)
-    both = join(_renamed(fit.counts, schema), _renamed(added, schema), schema)
+    schema = _united(own.cells.schema, added.cells.schema, names)
+    both = join(_renamed(own, schema), _renamed(added, schema), schema)
     counts = replace(both.counts, count=both.counts.count + both.second)
     settings = Settings(
         fit.method, fit.objective, options.pop("max_iterations", 2000), options.pop("tolerance", 1e-6), True,
@@ -40,9 +43,9 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     )  # fmt: skip
     if options:
         raise EarnestError(f"update: unknown option {next(iter(options))!r}")
-    table = fit.model.table(schema)
-    same = {p.name: table.shape(p) == fit.table.shape(p) for p in table.parameters}
-    start = {name: value for name, value in fit.parameters.items() if same[name]}
+    table = fit.model.table(replace(schema, items=fit.schema.items))  # EM's effects of items start anew
+    same = [p.name for p in table.parameters if table.shape(p) == fit.table.shape(p)]
+    start = {name: fit.parameters[name] for name in same}
     out = fit_counts(fit.model, counts, more, settings, restarts=False, start=start)
     return replace(
         out, columns=fit.columns, notes=(*fit.notes, *out.notes), fingerprint=f"{fit.fingerprint}+{fingerprint}"
@@ -57,7 +60,8 @@ def _united(first: Schema, second: Schema, names: list[str]) -> Schema:
         for i, j in schema.pairs
     }
     categories = tuple(sorted(set(first.categories) | set(second.categories)))
-    return Schema(tuple(names), tuple(sorted(pairs)), first.ties, categories)  # type: ignore[arg-type]  # pairs of two
+    items = tuple(sorted(set(first.items) | set(second.items)))
+    return Schema(tuple(names), tuple(sorted(pairs)), first.ties, categories, items)  # type: ignore[arg-type]  # of two
 
 
 def _renamed(counts: Counts, schema: Schema) -> Counts:
@@ -67,6 +71,8 @@ def _renamed(counts: Counts, schema: Schema) -> Counts:
     context = dict(counts.cells.context)
     if "category" in context:
         context["category"] = np.array([schema.categories.index(c) for c in old.categories])[context["category"]]
+    if "item" in context:
+        context["item"] = places(schema.items, old.items)[context["item"]]
     cells = replace(
         counts.cells,
         schema=schema,

@@ -9,6 +9,7 @@ from .component import Attentiveness, Casual, CellView, Component, Continuous, F
 from .drift import Drift
 from .gold import Gold
 from .habit import Habit
+from .item_effect import ItemEffect
 from .length_bias import LengthBias
 from .logit_normal import LogitNormal
 from .nonparametric import Nonparametric
@@ -40,6 +41,7 @@ __all__ = [
     "Gold",
     "Groups",
     "Habit",
+    "ItemEffect",
     "KnownAdvantage",
     "LengthBias",
     "LogitNormal",

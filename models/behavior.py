@@ -19,6 +19,7 @@ from .attention import Attention
 from .attentiveness import Beta
 from .casual import PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Preference
+from .crossed import Crossed
 from .gold import GOLD, GOLD_USER, Gold
 from .kinds import Kinds
 from .namespace import Namespace
@@ -89,6 +90,11 @@ class BehaviorModel:
         return dict(zip(_SETTINGS, self.components, strict=False))
 
     @property
+    def crossed(self) -> Crossed | None:
+        """Effects shared across users, or None."""
+        return self.preference.crossed
+
+    @property
     def context(self) -> tuple[str, ...]:
         """Further columns of the log that the model looks at."""
         answers = (GOLD,) if self.gold is not None and self.gold.answers else ()
@@ -122,7 +128,8 @@ class BehaviorModel:
 
     def table(self, schema: Schema) -> ParameterTable:
         """All unknowns for these names."""
-        return ParameterTable(tuple(p for c in self.components for p in c.parameters(schema)), schema)
+        shared = () if self.crossed is None else self.crossed.parameters(schema)
+        return ParameterTable((*(p for c in self.components for p in c.parameters(schema)), *shared), schema)
 
     def count(self, log: ComparisonLog, schema: Schema | None = None) -> Counts:
         """Count a log into (user, cell), looking only at what the components look at.

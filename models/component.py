@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
 from .priors import Prior
 from .supports import Support
+
+if TYPE_CHECKING:
+    from .crossed import Crossed
 
 __all__ = ["Attentiveness", "Casual", "CellView", "Component", "Continuous", "Finite", "Preference"]
 
@@ -258,6 +261,14 @@ class Preference(_OutcomeComponent):
     def allows_ties(self) -> bool:
         """Whether a tie is a possible outcome."""
         return getattr(self, "ties", None) is not None
+
+    @property
+    def crossed(self) -> Crossed | None:
+        """Effects shared across users, which `log_prob` looks at by way of `Crossed.log_prob` (default: none).
+
+        Their scale and they themselves are parameters without being among the component's `parameters`.
+        """
+        return None
 
 
 class Casual(_OutcomeComponent):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..comparisons.context import PREVIOUS
+from ..comparisons.context import NAMED, PREVIOUS
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .component import CellView, Component
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scaled", "check_number", "column_names", "finite_numbers", "linear", "log_moments"]
 
-_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "category", "gold", "gold_user", PREVIOUS))
+_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "gold", "gold_user", PREVIOUS, *NAMED))
 
 
 def column_names(owner: object, setting: str, given: Any) -> tuple[str, ...]:

@@ -23,7 +23,9 @@ __all__ = ["FORMAT", "component_from_table", "component_to_table", "dump", "pars
 
 FORMAT = 1
 
-_PRIORS: dict[str, type[Prior]] = {name: getattr(priors, name) for name in priors.__all__ if name != "Prior"}
+_PRIORS: dict[str, type[Prior]] = {
+    name: getattr(priors, name) for name in priors.__all__ if name not in ("Prior", "HierarchicalNormal")
+}
 
 
 def component_to_table(component: Component) -> dict[str, Any]:

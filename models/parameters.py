@@ -137,9 +137,13 @@ class ParameterTable:
         """Log prior density on the constrained scale, without Jacobian, nats (scalar)."""
         total = 0.0
         for p in self.parameters:
-            total = total + p.prior.log_prob(xp, values[p.name])
+            total = total + p.prior.given(values).log_prob(xp, values[p.name])
         return total
 
-    def sample_prior(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """One draw of every parameter from its prior."""
-        return {p.name: np.asarray(p.prior.sample(rng, self.shape(p))) for p in self.parameters}
+    def sample_prior(self, rng: np.random.Generator, known: Values | None = None) -> dict[str, np.ndarray]:
+        """One draw of every parameter from its prior; `known` ones are as given, and what rests on them follows."""
+        values: dict[str, np.ndarray] = {}
+        for p in self.parameters:
+            drawn = p.prior.given(values).sample(rng, self.shape(p))
+            values[p.name] = np.asarray((known or {}).get(p.name, drawn), dtype=float)
+        return values

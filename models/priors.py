@@ -14,7 +14,7 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from .supports import POSITIVE, REAL, SIMPLEX, UNIT, ZERO_SUM, Above, Support
 
-__all__ = ["Beta", "Dirichlet", "HalfNormal", "LogNormal", "Normal", "Prior", "ZeroSumNormal"]
+__all__ = ["Beta", "Dirichlet", "HalfNormal", "HierarchicalNormal", "LogNormal", "Normal", "Prior", "ZeroSumNormal"]
 
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -38,6 +38,10 @@ class Prior:
     def support(self) -> Support:
         """The set on which the density is positive."""
         raise NotImplementedError
+
+    def given(self, values: Any) -> Prior:
+        """The prior at these values of the parameters declared before (default: it looks at none of them)."""
+        return self
 
     def log_prob(self, xp: Any, value: Any) -> Any:
         """Log-density of a value, summed over its entries, nats (scalar)."""
@@ -81,6 +85,54 @@ class HalfNormal(Prior):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return np.abs(rng.normal(0.0, self.scale, shape))
+
+    def estimate(self, xp: Any, squares: Any, n: int, prior: bool) -> Any:
+        """Mode of the standard deviation of n normal numbers, mean 0, whose squares sum to this; without prior its ML.
+
+        The derivative in t = scale^2 is a quadratic, solved so that nothing cancels.
+        """
+        if not prior:
+            return xp.sqrt(squares / n)
+        return xp.sqrt(2 * squares / (n + xp.sqrt(n**2 + 4 * squares / self.scale**2)))
+
+
+@dataclass(frozen=True)
+class HierarchicalNormal(Prior):
+    """Normal(0, s), entry by entry, with s the value of the parameter named `scale`, declared before."""
+
+    scale: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scale, str):
+            raise EarnestError(f"HierarchicalNormal(scale={self.scale!r}): expected the name of a parameter")
+
+    @property
+    def support(self) -> Support:
+        return REAL
+
+    def given(self, values: Any) -> Prior:
+        return _NormalGiven(values[self.scale])
+
+
+@dataclass(frozen=True)
+class _NormalGiven(Prior):
+    """Normal(0, scale), entry by entry, with a scale of any backend's."""
+
+    scale: Any
+
+    def __post_init__(self) -> None:
+        """Nothing to check: what is symbolic has no value."""
+
+    @property
+    def support(self) -> Support:
+        return REAL
+
+    def log_prob(self, xp: Any, value: Any) -> Any:
+        return xp.sum(-0.5 * (value / self.scale) ** 2 - xp.log(self.scale) - 0.5 * _LOG_2PI)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        scale = np.asarray(self.scale)  # one, or one a draw
+        return np.asarray(scale.reshape(scale.shape + (1,) * (len(shape) - scale.ndim)) * rng.standard_normal(shape))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.cells import Cells
-from ..comparisons.context import PREVIOUS, TIMESTAMP
+from ..comparisons.context import NAMED, PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
@@ -66,7 +66,8 @@ def simulate(
         model: the declaration.
         users: number of users.
         comparisons_per_user: one number, or one a user (a user with 0 does not occur in the log).
-        models: number of models or their names. Every comparison shows two different ones, uniformly chosen.
+        models: number of models or their names. Every comparison shows two different ones, uniformly chosen; those of
+            an item show the same two, in either order.
         seed: of all randomness.
         parameters: true values; those not given are drawn from their priors. Values by model are given in the order of
             `models`, and come back in alphabetical order, like every result.
@@ -90,7 +91,7 @@ def simulate(
     schema = _schema(models, model.preference.allows_ties)
     per_user = _per_user(users, comparisons_per_user)
     shown = draw_columns(model, int(per_user.sum()), seed, columns, np.concatenate([np.arange(n) for n in per_user]))
-    schema = replace(schema, categories=shown.categories)
+    schema = replace(schema, categories=shown.categories, items=shown.items)
     values = _values(model, schema, parameters, rng, None if isinstance(models, int) else list(models))
     names = np.array([f"user_{i + 1:0{len(str(users))}d}" for i in range(users)])
     drawn = draw_users(model, rng, values, schema, model.attends(names))
@@ -98,6 +99,7 @@ def simulate(
     owner = np.repeat(np.arange(users), per_user)
     first = rng.integers(schema.n_models, size=len(owner))
     second = (first + rng.integers(1, schema.n_models, size=len(owner))) % schema.n_models
+    first, second = shown.of_items(first, second)
     view = CellView.of(Cells(schema, first, second, np.zeros(len(owner), dtype=int), shown.context))
     model = model.measure(view, np.ones(len(owner)))
     chosen = choose(model, rng, values, view, drawn, owner)
@@ -117,7 +119,7 @@ def simulate(
         for side in ("a", "b"):
             frame[f"response_{side}"] = "Answer of " + frame[f"model_{side}"] + " to " + frame["prompt"].str[:-30] + "."
     text_columns: Any = {name: name for name in ("prompt", "response_a", "response_b") if texts}
-    named: dict[str, Any] = {name: name for name in ("category", TIMESTAMP) if name in shown.columns}
+    named: dict[str, Any] = {name: name for name in (*NAMED, TIMESTAMP) if name in shown.columns}
     log = read_comparisons(
         frame, user="user", model_a="model_a", model_b="model_b", winner="winner", **text_columns, **named
     )  # fmt: skip
@@ -134,13 +136,22 @@ class Shown:
 
     Attributes:
         columns: as the log has them, {name: (comparison,)}.
-        context: as cells have them: categories by their index, {name: (comparison,)}.
-        categories: their names, sorted.
+        context: as cells have them: categories and items by their index, {name: (comparison,)}.
+        categories, items: their names, sorted.
     """
 
     columns: dict[str, np.ndarray]
     context: dict[str, np.ndarray]
-    categories: tuple[str, ...]
+    categories: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+    def of_items(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Models shown, with those of an item's first comparison in all of its, each in its own order."""
+        if "item" not in self.context:
+            return first, second
+        lead = np.unique(self.context["item"], return_index=True)[1][self.context["item"]]
+        low, high = np.minimum(first, second)[lead], np.maximum(first, second)[lead]
+        return np.where(first < second, low, high), np.where(first < second, high, low)
 
 
 def draw_columns(
@@ -169,7 +180,7 @@ def draw_columns(
         raise EarnestError(f"columns: the model does not look at {unknown[0]!r}; {looks}")
     columns: dict[str, np.ndarray] = {}
     context: dict[str, np.ndarray] = {}
-    categories: tuple[str, ...] = ()
+    texts: dict[str, tuple[str, ...]] = {}
     for name in wanted:
         # Each column has randomness of its own: two models that look at it see the same.
         rng = np.random.default_rng([seed, 9, zlib.crc32(name.encode())])
@@ -181,15 +192,15 @@ def draw_columns(
         value = np.asarray(value(rng, size) if callable(value) else value)
         if value.shape != (size,):
             raise EarnestError(f"columns[{name!r}]: expected one value for each of {size:,} comparisons")
-        if name == "category":
+        if name in NAMED:
             names, context[name] = np.unique(_texts(name, value), return_inverse=True)
-            categories = tuple(str(category) for category in names)
+            texts[name] = tuple(str(text) for text in names)
             columns[name] = names[context[name]]
         else:
             columns[name] = _finite(name, value)
             if name in model.context:
                 context[name] = columns[name]
-    return Shown(columns, context, categories)
+    return Shown(columns, context, texts.get("category", ()), texts.get("item", ()))
 
 
 def _texts(name: str, value: np.ndarray) -> np.ndarray:
@@ -229,7 +240,7 @@ def _values(
     names: list[str] | None,
 ) -> dict[str, np.ndarray]:
     table = model.table(schema)
-    values = table.sample_prior(rng)
+    values = table.sample_prior(rng, given if isinstance(given, Mapping) else None)
     unknown = [name for name in given or {} if name not in values]
     if unknown:
         raise EarnestError(f"the model has no parameter {unknown[0]!r}; it has: {', '.join(values) or 'none'}")

@@ -108,6 +108,8 @@ def symbolic(statement, free, slopes):
         value = values[variable.name]
         moved = value if transform is None else transform.forward(value, *variable.owner.inputs)
         own = native.rvs_to_values[variable]
+        # A transform may rest on another variable, which then has its value here, too.
+        moved = graph_replace([moved], {rv: values[rv.name] for rv in native.free_RVs}, strict=False)[0]
         replaced[own] = own.type.filter_variable(pt.specify_shape(moved, own.type.shape))
     total = graph_replace([native.logp(jacobian=False)], replaced)[0]
     return total, pt.grad(total, free) if slopes else pt.zeros_like(free)

@@ -27,7 +27,7 @@ _parity = runpy.run_path(str(_here.with_name("test_bayes_parity.py")))
 MODELS = _variants["MODELS"]
 # Each takes seconds to compile: in the ordinary run those that have a seam of their own.
 SEAMS = ("logit-normal", "nonparametric", "skills by category", "signed partisans")
-ENGINES = ("logit-normal", "skills by category", "style", "drift", "everything")
+ENGINES = ("logit-normal", "skills by category", "style", "drift", "everything", "items")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
 
@@ -50,7 +50,9 @@ def log_likelihood(name, values, log):
     """Over rows, users and a grid of attentiveness, in loops."""
     frame = log.to_arrow().to_pandas()
     models = sorted({*frame["model_a"], *frame["model_b"]})
-    numeric = [c for c in frame if c not in ("user", "model_a", "model_b", "winner", "category", "timestamp")]
+    known = ("user", "model_a", "model_b", "winner", "category", "item", "timestamp")
+    numeric = [c for c in frame if c not in known]
+    items = sorted(frame["item"].unique()) if "item" in frame else []
     scale = {c: np.sqrt(np.mean(frame[c].astype(float) ** 2)) for c in numeric if frame[c].dtype.kind == "f"}
     categories = sorted(frame["category"].unique()) if "category" in frame else []
     eta, log_weight = _variants["population"](name, values)
@@ -61,6 +63,7 @@ def log_likelihood(name, values, log):
             votes, previous = [], None
             ordered = rows.sort_values("timestamp") if "timestamp" in rows else rows
             for row in ordered.to_dict("records"):
+                row["item"] = items.index(row["item"]) if items else None
                 row["category"] = categories.index(row["category"]) if categories else None
                 a, b, y = models.index(row["model_a"]), models.index(row["model_b"]), OUTCOMES[row["winner"]]
                 preferred = _variants["attended"](name, values, a, b, row, scale, taste)
@@ -145,8 +148,8 @@ def test_em_climbs_and_finds_the_truth(name):
     assert np.diff(fit.objective_trace).min() > -1e-7
     assert er.BehaviorModel.from_toml(fit.model.to_toml()) == fit.model
     assert er.BehaviorModel.from_toml(model.to_toml()) == model
-    if name == "nonparametric":
-        return  # estimates of weights on their boundary are not normal
+    if name == "nonparametric" or name.startswith("items"):
+        return  # estimates of weights on their boundary are not normal, and a lower bound leans (see test_items.py)
     away = fit.table.pack(model.canonical(truth.parameters)) - fit.centre
     distance = away @ np.linalg.solve(fit.spread, away)
     assert distance < stats.chi2(fit.table.size).ppf(0.999)

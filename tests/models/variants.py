@@ -38,6 +38,10 @@ MODELS = {
     "drifting partisans": er.BehaviorModel(
         er.Signed(), er.BradleyTerry(ties=er.Davidson()), er.Partisan(), attention=er.Drift()
     ),
+    "items": er.BehaviorModel(preference=er.ItemEffect()),
+    "items with ties": er.BehaviorModel(
+        er.LogitNormal(), er.ItemEffect(er.BradleyTerry(ties=er.RaoKupper(), covariates=("longer",))), er.CoinFlip()
+    ),
     "everything": er.BehaviorModel(
         er.LogitNormal(),
         preference=er.TasteGroups(2, ties=er.Davidson()),
@@ -132,11 +136,20 @@ def attended(name, values, a, b, row, scale, taste=None):
     if name == "style":
         for slope, column in zip(values["preference_slope"], ("length_difference", "headings"), strict=True):
             difference += slope * row[column] / scale[column]
+    if name.startswith("items"):
+        difference += values["item_effect"][row["item"]] * (1 if a < b else -1)
+    if name == "items with ties":
+        ratio = np.exp(difference + values["preference_slope"][0] * row["longer"] / scale["longer"])
+        theta = float(values["tie_threshold"])
+        first, second = ratio / (ratio + theta), 1 / (1 + theta * ratio)
+        return np.array([first, second, 1 - first - second])
     return after_ties(values, np.exp(difference))
 
 
 def casual(name, values, row, scale, a=None, b=None, favourite=None):
     """Probabilities of the outcomes for who does not."""
+    if name == "items with ties":
+        return np.full(3, 1 / 3)
     if favourite is not None and favourite in (a, b):
         outcomes = 2 if name == "partisans" else 3
         shares = np.full(outcomes, 0.02 / (outcomes - 1))
@@ -178,7 +191,7 @@ def population(name, values):
         return np.linspace(0, 1, 5), np.log(values["attentiveness_weight"])
     at = np.linspace(-8, 8, 16001)
     logit, step = 0.5 * np.sinh(at), 0.5 * np.cosh(at) * (at[1] - at[0])  # far out, for shapes near 0
-    if name in ("logit-normal", "everything"):
+    if name in ("logit-normal", "everything", "items with ties"):
         density = stats.norm.logpdf(logit, float(values["attentiveness_loc"]), float(values["attentiveness_scale"]))
     else:
         alpha, beta = (float(values[f"attentiveness_{shape}"]) for shape in ("alpha", "beta"))
