@@ -27,7 +27,7 @@ _parity = runpy.run_path(str(_here.with_name("test_bayes_parity.py")))
 MODELS = _variants["MODELS"]
 # Each takes seconds to compile: in the ordinary run those that have a seam of their own.
 SEAMS = ("logit-normal", "nonparametric", "skills by category", "signed partisans")
-ENGINES = ("logit-normal", "skills by category", "style", "drift", "everything", "items")
+ENGINES = ("logit-normal", "style", "drift", "items")
 OUTCOMES = {"model_a": 0, "model_b": 1, "tie": 2}
 
 
