@@ -8,8 +8,8 @@ on the whole log, which settle the mode) and its log-likelihood of each left-out
 integrated out, parameters at their estimates. The table holds each variant's sum over users against the default's, with
 the standard error of the difference over users; the users' mean attentiveness; the rank correlation of users with the
 default; seconds for the whole log. Effects of items are known as distributions, over which the log-likelihood of a
-left-out user's votes is averaged: a lower bound of that variant's score. One JSON line a variant; a run that was stopped
-goes on where it ended.
+left-out user's votes is averaged: a lower bound of that variant's score. One JSON line a variant; a run that was
+stopped goes on where it ended.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ class Habit(PositionBias):
     """Repeats the choice of the vote before, with the probability `habit_repeat`; else as `PositionBias`.
 
     The choice is a side, the first response, the second or a tie, whatever the models behind it; the first vote of a
-    user in a log has none before it (`Fit.update` does not look back into the log before). The order is that of the log's `timestamp`. Votes to be replicated, in checks and
-    predictions, follow the choices as they were observed, one step ahead.
+    user in a log has none before it (`Fit.update` does not look back into the log before). The order is that of the
+    log's `timestamp`. Votes to be replicated, in checks and predictions, follow the choices as they were observed, one
+    step ahead.
 
     Args:
         prior: prior of the probabilities `casual_outcome` (outcome), or (category, outcome).
