@@ -42,6 +42,7 @@ _ENTRIES, _PATTERNS = 32768, 4096
 _DENSE_CELLS, _DENSE_SIZE = 256, 128
 # Repeated comparisons are written out one by one while that makes no more than this many times the entries.
 _WRITTEN_OUT = 1.25
+_SHALLOW = 8  # rows of a pattern that count as few
 
 
 def float64[**P, T](function: Callable[P, T]) -> Callable[P, T]:
@@ -88,7 +89,7 @@ class Dense:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["cell", "count", "owner", "multiplicity"],
-    meta_fields=["single"],
+    meta_fields=["single", "depth"],
 )
 @dataclass(frozen=True)
 class Sparse:
@@ -101,6 +102,7 @@ class Sparse:
         multiplicity: users who share the pattern, 0 where padded, (chunk, pattern).
         single: whether every entry is one comparison (repeated ones have several entries), so that likelihoods are
             products without exponents.
+        depth: where every pattern has few rows, how many at most; else 0.
     """
 
     cell: Any
@@ -108,6 +110,7 @@ class Sparse:
     owner: Any
     multiplicity: Any
     single: bool
+    depth: int = 0
 
 
 Group = Dense | Sparse
@@ -195,12 +198,14 @@ def _sparse(patterns: Patterns) -> tuple[Group, Layout]:
     slot = chunk * tall + local
     multiplicity = np.zeros(chunks * tall)
     multiplicity[slot] = patterns.multiplicity
+    deepest = rounded(int(rows.max(initial=1)), 1)
     group = Sparse(
         cell.reshape(chunks, height, width),
         count.reshape(chunks, height, width),
         owner.reshape(chunks, height),
         multiplicity.reshape(chunks, tall),
         single,
+        deepest if deepest <= _SHALLOW else 0,
     )
     return group, Layout(slot, entry[first_slot[:-1]])
 

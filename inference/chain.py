@@ -10,6 +10,7 @@ Matrices are four arrays (m11, m10, m01, m00), state 1 attended; products are sc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -99,13 +100,11 @@ def draw_states(
     return xp.stack(states, axis=-1)
 
 
-def _begins(group: Any) -> Any:
-    """Which rows of a chunk begin a pattern, (row,) booleans."""
-    return jnp.concatenate([jnp.ones(1, dtype=bool), group.owner[1:] != group.owner[:-1]])
-
-
 def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any, toss: Any = None) -> Any:
-    """Log-likelihood of every pattern of one chunk at every node, nats, (pattern, node).
+    """Log-likelihood of every pattern of one chunk at every node, nats, (pattern, node): forward, vote after vote.
+
+    Where all histories are short they go side by side; else one after the other, so that a long one among short ones
+    costs no more than its votes.
 
     Args:
         group: entries in rows, each a vote (`Sparse.single`), in the order of time.
@@ -114,47 +113,61 @@ def path_log_likelihood(group: Any, a: Any, rest: Any, p: Any, c: Any, stay: Any
         stay: probability of no toss, (state,).
         toss: its complement, where slopes in both are wanted.
     """
-    first, toss = _begins(group), 1.0 - stay if toss is None else toss
-    fresh = tuple(part if part.shape[0] == 1 else part[group.owner] for part in (a, rest))
-    rows, width = p.shape
-    shape = (rows, fresh[0].shape[1])
-
-    @jax.checkpoint
-    def along(state: tuple[Matrix, Any], entry: tuple[Any, ...]) -> tuple[tuple[Matrix, Any], None]:
-        p_, c_, vote, number = entry
-        matrix, log_scale = state
-        # Before the first vote there is no state to stay in.
-        begins = (first & (number == 0))[:, None]
-        keep = jnp.where(begins, 0.0, stay[0]), jnp.where(begins, 0.0, stay[1])
-        tossed = jnp.where(begins, 1.0, toss[0]), jnp.where(begins, 1.0, toss[1])
-        after = _product(matrix, _step(p_[:, None], c_[:, None], fresh, keep, tossed))
-        after, scale = _scaled(jnp, after, log_scale)
-        here = vote[:, None] > 0
-        kept = tuple(jnp.where(here, new, old) for new, old in zip(after, matrix, strict=True))
-        return (kept, jnp.where(here, scale, log_scale)), None  # type: ignore[return-value]  # four of them
-
-    one, zero = jnp.ones(shape), jnp.zeros(shape)
-    entries = (p.T, c.T, group.count.T, jnp.arange(width))
-    of_row, _ = jax.lax.scan(along, ((one, zero, zero, one), zero), entries)
-
-    @jax.checkpoint
-    def onward(state: tuple[Any, Any, Any], row: tuple[Any, ...]) -> tuple[tuple[Any, Any, Any], Any]:
-        (m11, m10, m01, m00), log_row, begins = row
-        # A pattern's first step is the same from either state.
-        attended, casual, log_before = (
-            jnp.where(begins, at, now) for at, now in zip((0.0, 1.0, 0.0), state, strict=True)
+    toss = 1.0 - stay if toss is None else toss
+    rows, patterns = jnp.arange(p.shape[0]), group.multiplicity.shape[0]
+    votes = p, c, 1.0 * (group.count > 0)
+    if group.depth:
+        row = jax.ops.segment_min(rows, group.owner, patterns)[:, None] + jnp.arange(group.depth)
+        # Rows of the next pattern are no votes of this one; padding has patterns without rows.
+        own = group.owner[jnp.clip(row, 0, len(rows) - 1)] == jnp.arange(patterns)[:, None]
+        p, c, vote = (
+            jnp.where(own[:, :, None], part[jnp.clip(row, 0, len(rows) - 1)], other).reshape(patterns, -1).T[:, :, None]
+            for part, other in zip(votes, (1.0, 1.0, 0.0), strict=True)
         )
-        one, zero = attended * m11 + casual * m01, attended * m10 + casual * m00
-        total = jnp.maximum(one + zero, _TINY)
-        log_total = log_before + log_row + jnp.log(total)
-        return (one / total, zero / total, log_total), log_total
+        begins = jnp.arange(p.shape[0])[:, None] == 0
+        start = jnp.zeros((patterns, a.shape[1]))
+        (_, _, total), _ = _forward(
+            (start, start + 1.0, start), (p, c, vote, begins), lambda x: (a, rest), stay, toss, False
+        )
+        return total
+    p, c, vote = (part.reshape(-1) for part in votes)
+    first = jnp.concatenate([jnp.ones(1, dtype=bool), group.owner[1:] != group.owner[:-1]])
+    begins = (first[:, None] & (jnp.arange(group.cell.shape[1]) == 0)).reshape(-1)
+    owner = jnp.repeat(group.owner, group.cell.shape[1])
+    fresh = tuple(part if part.shape[0] == 1 else part[owner] for part in (a, rest))
+    xs = (p, c, vote, begins, *(part for part in fresh if part.shape[0] > 1))
+    start = jnp.zeros(a.shape[1])
+    _, reached = _forward((start, start + 1.0, start), xs, lambda x: x[4:] or (a[0], rest[0]), stay, toss, True)
+    last = jax.ops.segment_max(rows, group.owner, patterns)
+    at = (jnp.maximum(last, 0) + 1) * group.cell.shape[1] - 1
+    return jnp.where((last >= 0)[:, None], reached[at], 0.0)
 
-    # One row after the other: few and short steps, where a tree over rows takes minutes to compile.
-    nowhere = jnp.zeros(shape[1])
-    _, reached = jax.lax.scan(onward, (nowhere, nowhere, nowhere), (*of_row, first))
-    last = jax.ops.segment_max(jnp.arange(rows), group.owner, group.multiplicity.shape[0])
-    # Padding has patterns without rows: these say nothing of anybody's.
-    return jnp.where((last >= 0)[:, None], reached[jnp.maximum(last, 0)], 0.0)
+
+def _forward(start: Any, xs: tuple[Any, ...], fresh: Callable[[Any], Any], stay: Any, toss: Any, told: bool) -> Any:
+    """Probabilities of both states, and the logarithm of what they were scaled by, along some votes.
+
+    Args:
+        start: attended, casual, logarithm; not both 0, whose slopes would be no numbers, though no vote looks at it.
+        xs: p, c, whether there is a vote, whether a history begins with it; more for `fresh`.
+        fresh: chances of a toss to come out attended and casual, from one of `xs`.
+        stay, toss: of a state, (state,).
+        told: whether the logarithm is wanted after every vote.
+    """
+
+    @jax.checkpoint
+    def onward(state: tuple[Any, Any, Any], x: tuple[Any, ...]) -> tuple[tuple[Any, Any, Any], Any]:
+        (one, zero, log_before), (p, c, vote, begins), (a, rest) = state, x[:4], fresh(x)
+        # Before the first vote there is no state to stay in.
+        tossed = jnp.where(begins, 1.0, toss[1] * one + toss[0] * zero)
+        attended = (jnp.where(begins, 0.0, stay[1] * one) + tossed * a) * p
+        casual = (jnp.where(begins, 0.0, stay[0] * zero) + tossed * rest) * c
+        total = jnp.maximum(attended + casual, _TINY)
+        reached = attended / total, casual / total, jnp.where(begins, 0.0, log_before) + jnp.log(total)
+        kept = jnp.where(begins, 0.0, log_before)
+        after = tuple(jnp.where(vote > 0, new, old) for new, old in zip(reached, (one, zero, kept), strict=True))
+        return after, after[2] if told else None  # type: ignore[return-value]  # three of them
+
+    return jax.lax.scan(onward, start, xs)
 
 
 def attended_entries(
