@@ -27,7 +27,7 @@ WHOLE = (*NAMED, "gold", PREVIOUS)
 
 
 def moment(column: str) -> str:
-    """SQL of a time as a number: numbers as they are, times of day and dates in seconds; NULL for anything else."""
+    """SQL of a time as a number: numbers as they are (to 53 bits), dates in seconds; NULL for anything else."""
     text = f"CAST({column} AS VARCHAR)"
     return f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMP)))"
 

@@ -71,7 +71,7 @@ def count_cells(
         log.execute(f"DROP TABLE {_COUNTED}")
 
 
-def check_one_at_a_time(log: ComparisonLog, counts: Counts) -> None:
+def check_one_at_a_time(source: str, counts: Counts) -> None:
     """Raise an `InputError` where a user judged the same two models twice at the same moment.
 
     Which came first is then not known, and the state between them is not either.
@@ -86,7 +86,7 @@ def check_one_at_a_time(log: ComparisonLog, counts: Counts) -> None:
         cell = counts.cell[entry]
         names = [cells.schema.models[models[cell]] for models in (cells.model_a, cells.model_b)]
         raise InputError(
-            f"{log.source}: user {counts.users[counts.user[entry]]!r} judged {names[0]!r} against {names[1]!r} more "
+            f"{source}: user {counts.users[counts.user[entry]]!r} judged {names[0]!r} against {names[1]!r} more "
             f"than once at the same {TIMESTAMP} ({cells[TIMESTAMP][cell]:g}; {len(many):,} such cases), and the model "
             "needs the order of a user's votes: give times that differ, or leave out what was sent twice"
         )
@@ -102,6 +102,11 @@ def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
         raise InputError(
             f"{log.source}: the model looks at {looks}, but the log has no {column}{option}. "
             f"Columns: {', '.join(map(repr, log.columns))}"
+        )
+    if PREVIOUS in context and PREVIOUS in log.columns:
+        raise InputError(
+            f"{log.source}: the model looks at the choice before, which it derives, but the log has a column "
+            f"{log.original(PREVIOUS)!r} of its own; give that another name"
         )
     return ["0" if name == "gold" and name not in log.columns else number(name) for name in context]
 
@@ -126,11 +131,24 @@ def _check_context(log: ComparisonLog, context: tuple[str, ...]) -> None:
         n = _n_wrong(log, name, f"c{context.index(name)}", _COUNTED, "n") if counted else _n_wrong(log, name)
         if n:
             place = _first_place(log, _wrong(name, number(name)))
-            expected = {**NAMED, TIMESTAMP: "a number, date or time"}.get(name, "a finite number")
+            expected = {**NAMED, TIMESTAMP: "a number or a date"}.get(name, "a finite number")
             raise InputError(
                 f"{place}, column {log.original(name)!r}: the value is missing or not {expected}, which the model "
                 f"needs in every row ({int(n):,} such rows); fill it in or leave {name!r} out of the model"
             )
+        if name == TIMESTAMP:
+            _check_times(log)
+
+
+def _check_times(log: ComparisonLog) -> None:
+    """Raise an `InputError` where some times are numbers and others are dates, whose order nobody knows."""
+    number_ = f"TRY_CAST(CAST({TIMESTAMP} AS VARCHAR) AS DOUBLE) IS NULL"
+    [n] = log.query(f"SELECT count(*) AS n FROM log WHERE {number_}")["n"].to_pylist()
+    if 0 < n < len(log):
+        raise InputError(
+            f"{_first_place(log, number_)}, column {log.original(TIMESTAMP)!r}: a date, where other rows have a number "
+            f"({int(n):,} rows with dates, {len(log) - int(n):,} with numbers); give all times in one form"
+        )
 
 
 def _wrong(name: str, value: str) -> str:

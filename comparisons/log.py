@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import duckdb
@@ -45,6 +46,8 @@ class ComparisonLog:
     quarantine_file: str | None = None
     excluded: pa.Table | None = None  # (position) of quarantined rows
     kept: pa.Table | None = None  # (name) of the users a filter left
+    # A report asks from several threads, and a connection answers one at a time.
+    _busy: RLock = field(default_factory=RLock, init=False, repr=False)
 
     def __repr__(self) -> str:
         return f"<ComparisonLog of {self.source}: {len(self):,} comparisons by {len(self.users):,} users>"
@@ -102,20 +105,25 @@ class ComparisonLog:
         Raises:
             InputError: The source has changed since it was read.
         """
-        self.recipe.source.check_unchanged()
-        connection = self._connection
-        for name, table in tables.items():
-            connection.register(name, table)
-        try:
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.IOException as error:
-            raise self.recipe.source.explain(error) from error
-        finally:
-            for name in tables:
-                connection.unregister(name)
+        with self._busy:
+            self.recipe.source.check_unchanged()
+            connection = self._connection
+            for name, table in tables.items():
+                connection.register(name, table)
+            try:
+                return connection.sql(sql).to_arrow_table()
+            except duckdb.IOException as error:
+                raise self.recipe.source.explain(error) from error
+            finally:
+                for name in tables:
+                    connection.unregister(name)
 
     def execute(self, sql: str, **tables: Any) -> int:
         """Run SQL without a result, such as a COPY, otherwise as `query`; return how many rows it wrote."""
+        with self._busy:
+            return self._executed(sql, tables)
+
+    def _executed(self, sql: str, tables: dict[str, Any]) -> int:
         self.recipe.source.check_unchanged()
         connection = self._connection
         for name, table in tables.items():

@@ -211,15 +211,18 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
         a = np.abs(attentiveness)[user]
         p, c = (np.atleast_2d(part)[:, cell] for part in (chances.p, chances.c))
         own = np.broadcast_to(a, p.shape)  # (kind, entry)
+        ahead = None
         if chances.stay is not None:
-            own = np.stack([attends(*one, a, np.asarray(chances.stay), turns) for one in zip(p, c, strict=True)])
+            each = [attends(*one, a, np.asarray(chances.stay), turns) for one in zip(p, c, strict=True)]
+            own, ahead = (np.stack(part) for part in zip(*each, strict=True))
         m = joint = np.maximum(own * p + (1 - own) * c, 1e-300)
         if (told := chances.odds or chances.evidence) is not None:
             share, rest = (part[cell] for part in told)
             whole = a * share + (1 - a) * rest
             m, own = m / whole, np.broadcast_to(a * share / whole, m.shape)
-        # What came about with a vote tells of its user's kind, too.
+        # What came about with a vote tells of its user's kind, too; along a chain a vote is judged by those before it.
         seen = m if chances.evidence is None else joint
+        seen = seen if ahead is None else np.maximum(ahead, 1e-300)
         probable = _of_kinds(model, kinds, chances, counts, seen, attentiveness, given)[:, user]
         signed = np.sign(attentiveness)[user]
         above += signed * (probable * own / m).sum(0)

@@ -43,8 +43,9 @@ class Chances:
     Attributes:
         p, c: probability of each cell attended and not, (cell,), or (kind, cell) where kinds of users are told apart.
         odds: None, or a pair of (cell,).
-        evidence: None, or the densities, a pair of (cell,), of what came about with a vote if attended and if not; they
-            are factors of p and c.
+        evidence: None, or the densities, a pair of (cell,), of what came about with a vote if attended and if not, over
+            the larger of the two; they are factors of p and c.
+        log_scale: None, or log of that larger one, (cell,), which a log-likelihood has for each vote beside its bracket.
         stay: None, or the probability that a vote is given in the state of the one before, (state,); see `chain`.
         log_shares: log share of each kind as far as `BehaviorModel.log_shares` goes, or None without kinds.
     """
@@ -55,6 +56,7 @@ class Chances:
     log_shares: Any
     evidence: tuple[Any, Any] | None = None
     stay: Any = None
+    log_scale: Any = None
 
     @property
     def by_kind(self) -> bool:
@@ -68,12 +70,14 @@ def cell_chances(xp: Namespace, model: BehaviorModel, values: Values, cells: Cel
     shares = model.log_shares(xp, values, cells.schema) if log_p.ndim == 2 else None
     moved, seen = model.log_odds(xp, values, cells), model.evidence(xp, values, cells)
     if seen is not None:
-        attended, casual = seen
+        # Only their ratio tells of attention, and both may be as small as no number can be.
+        log_scale = xp.maximum(*seen)
+        attended, casual = (part - log_scale for part in seen)
         kinds = model.kinds(cells.schema)
         # Who never attends leaves what goes with a casual vote.
         own = xp.where(kinds.never[:, None], casual, attended) if kinds.never.any() else attended
         pair = (xp.exp(attended), xp.exp(casual))
-        return Chances(xp.exp(log_p + own), xp.exp(log_c + casual), None, shares, pair)
+        return Chances(xp.exp(log_p + own), xp.exp(log_c + casual), None, shares, pair, log_scale=log_scale)
     if moved is None:
         return Chances(xp.exp(log_p), xp.exp(log_c), None, shares, stay=model.stay(xp, values))
     more, less = xp.log_sigmoid(moved), xp.log_sigmoid(-moved)
@@ -114,7 +118,16 @@ def log_likelihood(group: Group, a: Any, rest: Any, chances: Chances) -> Any:
         return _of_products(group, a, rest, *kind)
 
     total = jax.lax.map(of_kind, (p, c)) if chances.by_kind else of_kind((p, c))
+    if chances.log_scale is not None:
+        total = total + _scales(group, chances.log_scale)[:, None]
     return total if chances.odds is None else total - _of_products(group, a, rest, *chances.odds)
+
+
+def _scales(group: Group, log_scale: Any) -> Any:
+    """Sum of the logarithms that brackets were scaled by, nats, (pattern,)."""
+    if isinstance(group, Dense):
+        return group.count @ log_scale
+    return to_patterns(group, jnp.sum(group.count * log_scale[group.cell], axis=1))
 
 
 def _in_order(group: Group) -> Sparse:

@@ -196,8 +196,10 @@ def attended_entries(
 
 def attends(
     p: np.ndarray, c: np.ndarray, a: np.ndarray, stay: np.ndarray, turns: list[np.ndarray]
-) -> np.ndarray:  # fmt: skip
-    """Probability that each vote was attended, given its user's other votes and their attentiveness, NumPy, (entry,).
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Whether each vote was attended, given its user's other votes; and the vote, given those before it; NumPy.
+
+    Probabilities given the user's attentiveness, (entry,) each. The second ones' product is the user's likelihood.
 
     Args:
         p, c: probability of each entry attended and not, (entry,).
@@ -221,4 +223,4 @@ def attends(
         tossed = (fresh[:, rows] * seen).sum(0)
         behind[:, left] = stay[:, None] * seen + (1 - stay)[:, None] * tossed
     both = ahead * behind
-    return np.asarray(both[1] / np.maximum(both.sum(0), _TINY))
+    return both[1] / np.maximum(both.sum(0), _TINY), (ahead * chance).sum(0)

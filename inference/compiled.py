@@ -18,7 +18,7 @@ from ..models.namespace import NUMPY, Namespace
 from ..models.parameters import Parameter, ParameterTable, Values
 from .bracket import Chances, cell_chances
 from .chain import draw_states
-from .integration import EXACT, Piece, along_chain, choose_pieces, log_marginal, with_kinds
+from .integration import EXACT, Piece, along_chain, choose_pieces, log_marginal, log_scales, with_kinds
 from .tally import Entries, Tally, tally
 
 __all__ = [
@@ -110,8 +110,10 @@ class Statement:
         if chances.odds is not None:
             log_m = log_m - log_sum(*chances.odds)
         if entries is None:
-            return xp.sum(value.reshape((len(self.tally), len(self.tally.cells))) * log_m, axis=1)
-        return xp.segment_sum(entries.count * log_m, entries.unit, len(self.tally))
+            total = xp.sum(value.reshape((len(self.tally), len(self.tally.cells))) * log_m, axis=1)
+        else:
+            total = xp.segment_sum(entries.count * log_m, entries.unit, len(self.tally))
+        return total if chances.log_scale is None else total + log_scales(xp, chances, self.tally, value)
 
     def log_density(self, xp: Namespace, values: Values) -> Any:
         """Log-density of the globals with the users' latents integrated out, on the constrained scale, nats.

@@ -224,18 +224,29 @@ class _Flat:
     odds: bool
     by_kind: bool
     chained: bool
+    scaled: bool
 
     @classmethod
     def of(cls, chances: Chances) -> _Flat:
         shares = [chances.log_shares] if chances.by_kind else []
         stay = [] if chances.stay is None else [pt.as_tensor_variable(chances.stay)]
-        arrays = [chances.p, chances.c, *(chances.odds or ()), *stay, *shares]
-        return cls(arrays, chances.odds is not None, chances.by_kind, bool(stay))
+        scale = [] if chances.log_scale is None else [chances.log_scale]
+        arrays = [chances.p, chances.c, *(chances.odds or ()), *stay, *scale, *shares]
+        return cls(arrays, chances.odds is not None, chances.by_kind, bool(stay), bool(scale))
 
     @property
     def signature(self) -> str:
         cells = "(j,c)" if self.by_kind else "(c)"
-        return ",".join([cells, cells, *["(c)"] * 2 * self.odds, *["(z)"] * self.chained, *["(r)"] * self.by_kind])
+        return ",".join(
+            [
+                cells,
+                cells,
+                *["(c)"] * 2 * self.odds,
+                *["(z)"] * self.chained,
+                *["(c)"] * self.scaled,
+                *["(r)"] * self.by_kind,
+            ]
+        )
 
     def back(self, parts: Sequence[Any]) -> tuple[Chances, list[Any]]:
         """The same from what PyMC hands over, and what came after it."""
@@ -243,9 +254,10 @@ class _Flat:
         p, c, *others = _once(parts[:n], [2 if self.by_kind else 1] * 2 + [1] * (n - 2))
         odds = (others[0], others[1]) if self.odds else None
         stay = others[2 * self.odds] if self.chained else None
+        scale = others[2 * self.odds + self.chained] if self.scaled else None
         rest = parts[n:]
         shares = others[-1] if self.by_kind else None
-        return Chances(p, c, odds, shares, stay=stay), _once(rest, [1] * len(rest))
+        return Chances(p, c, odds, shares, stay=stay, log_scale=scale), _once(rest, [1] * len(rest))
 
 
 def _votes(statement: Statement, inputs: list[Any], logp: Any, random: Any, signature: str, name: str) -> None:

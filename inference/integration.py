@@ -25,8 +25,8 @@ from .chain import tree_log_likelihood
 from .tally import Entries, Tally
 
 __all__ = [
-    "Gauss", "Grid", "Levels", "Piece", "Rule", "along_chain", "choose_pieces", "log_marginal", "with_kinds",
-    "worst_error",
+    "Gauss", "Grid", "Levels", "Piece", "Rule", "along_chain", "choose_pieces", "log_marginal", "log_scales",
+    "with_kinds", "worst_error",
 ]  # fmt: skip
 
 _TINY = 1e-300
@@ -129,10 +129,18 @@ def log_marginal(
             log_m = _log_bracket(xp, chances, a, rest, used)
             joint = xp.segment_sum(count[:, None] * log_m[place], unit, len(piece.units))
         parts.append(xp.logsumexp(joint + log_w[None, :], axis=1))
-    if len(parts) == 1:
-        return parts[0]
-    order = np.argsort(np.concatenate([piece.units for piece in pieces]))
-    return xp.concatenate(parts)[order]
+    if len(parts) > 1:
+        order = np.argsort(np.concatenate([piece.units for piece in pieces]))
+        parts = [xp.concatenate(parts)[order]]
+    return parts[0] if chances.log_scale is None else parts[0] + log_scales(xp, chances, tally, value)
+
+
+def log_scales(xp: Namespace, chances: Chances, tally: Tally, value: Any) -> Any:
+    """Sum of the logarithms that every unit's brackets were scaled by, nats, (unit,)."""
+    if tally.dense:
+        return xp.matmul(value.reshape((len(tally), len(tally.cells))), chances.log_scale)
+    entries = tally.entries(value)
+    return xp.segment_sum(entries.count * chances.log_scale[entries.cell], entries.unit, len(tally))
 
 
 def with_kinds(model: BehaviorModel, tally: Tally, rule: tuple[Any, Any, Any], chances: Chances) -> Any:

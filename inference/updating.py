@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..comparisons.cells import Counts
+from ..comparisons.counting import check_one_at_a_time
 from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import places
@@ -37,6 +38,8 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     schema = _united(own.cells.schema, added.cells.schema, names)
     both = join(_renamed(own, schema), _renamed(added, schema), schema)
     counts = replace(both.counts, count=both.counts.count + both.second)
+    if fit.model.chained:
+        check_one_at_a_time(f"{more.source}, together with the fit's own votes", counts)
     settings = Settings(
         fit.method, fit.objective, options.pop("max_iterations", 2000), options.pop("tolerance", 1e-6), True,
         fit.user_prior, fit.level, fit.seed, options.pop("progress", None),

@@ -75,6 +75,12 @@ class BehaviorModel:
             if value is not None and not isinstance(value, optional):
                 raise EarnestError(f"BehaviorModel({name}={value!r}): expected {what} or None")
         for component in self.components:
+            seen = {name for other in self.components if other is not component for name in other.context}
+            if shared := sorted(seen.intersection(component.told)):
+                raise EarnestError(
+                    f"{type(component).__name__} says how {shared[0]!r} comes about with a vote, and another component "
+                    "looks at it before the vote: one column cannot be both"
+                )
             if reason := component.objection(self):
                 raise EarnestError(f"{type(component).__name__} cannot stand {reason}")
 
@@ -142,7 +148,9 @@ class BehaviorModel:
             log, ties=self.preference.allows_ties, context=self.context, symmetric=not self.directed, schema=schema
         )
         if self.chained:
-            check_one_at_a_time(log, counts)
+            check_one_at_a_time(log.source, counts)
+        for component in self.components:
+            component.check(CellView.of(counts.cells))
         return self.gold.mark(counts) if self.gold is not None and self.gold.users else counts
 
     def attends(self, users: Any) -> np.ndarray:

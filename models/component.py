@@ -172,6 +172,9 @@ class Component:
         """
         return self
 
+    def check(self, cells: CellView) -> None:
+        """Raise an `EarnestError` where a column has values that the component cannot use (default: any will do)."""
+
     def draw_column(self, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
         """A column of `context` as the simulator draws it unless it is given, (size,).
 

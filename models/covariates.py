@@ -20,7 +20,7 @@ from .namespace import Namespace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Scaled", "check_number", "column_names", "finite_numbers", "linear", "log_moments"]
+__all__ = ["Scaled", "check_number", "check_positive", "column_names", "finite_numbers", "linear", "log_moments"]
 
 _RESERVED = frozenset(("user", "model_a", "model_b", "winner", "gold", "gold_user", PREVIOUS, *NAMED))
 
@@ -108,19 +108,19 @@ def check_number(owner: object, setting: str, positive: bool = False) -> None:
         )
 
 
-def log_moments(owner: object, column: str, cells: CellView, counts: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the logarithms of a column of times; counts are (cell,).
-
-    Raises:
-        EarnestError: a time that is not above 0.
-    """
-    times = np.asarray(cells[column], dtype=float)
-    if len(times) and not times.min() > 0:
+def check_positive(owner: object, column: str, cells: CellView) -> None:
+    """Raise an `EarnestError` unless a column of times is above 0 throughout."""
+    least = float(np.min(np.asarray(cells[column], dtype=float), initial=np.inf))
+    if not least > 0:
         raise EarnestError(
-            f"{type(owner).__name__}(column={column!r}): expected times above 0, the log has {times.min():g}; leave "
-            "such votes out, or put the shortest time that could be measured in their place"
+            f"{type(owner).__name__}(column={column!r}): expected times above 0, the log has {least:g}; leave such "
+            "votes out, or put the shortest time that could be measured in their place"
         )
-    logs, share = np.log(times), counts / max(float(np.sum(counts)), 1e-300)
+
+
+def log_moments(times: Any, counts: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithms of times (cell,); counts are (cell,)."""
+    logs, share = np.log(np.asarray(times, dtype=float)), counts / max(float(np.sum(counts)), 1e-300)
     centre = float(share @ logs)
     spread = float(np.sqrt(share @ (logs - centre) ** 2))
     return centre, spread if spread > 1e-9 else 1.0

@@ -91,6 +91,8 @@ class ItemEffect(WithTies):
     def objection(self, model: Any) -> str:
         if type(self.preference).log_kinds is not Preference.log_kinds:
             return f"around {type(self.preference).__name__}: an item would need an effect of its own for each taste"
+        if model.chained:
+            return "beside attention that lasts from vote to vote: a vote's effect is integrated out vote by vote"
         return self.preference.objection(model)
 
     def measure(self, cells: CellView, counts: np.ndarray) -> ItemEffect:

@@ -97,6 +97,8 @@ def simulate(
     drawn = draw_users(model, rng, values, schema, model.attends(names))
 
     owner = np.repeat(np.arange(users), per_user)
+    if TIMESTAMP in shown.columns and np.any((np.diff(shown.columns[TIMESTAMP]) < 0) & (np.diff(owner) == 0)):
+        raise EarnestError("columns['timestamp']: expected times that do not fall from one vote of a user to the next")
     first = rng.integers(schema.n_models, size=len(owner))
     second = (first + rng.integers(1, schema.n_models, size=len(owner))) % schema.n_models
     first, second = shown.of_items(first, second)

@@ -8,10 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..comparisons.context import TIMESTAMP
+from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .attention import Attention
 from .component import CellView, check_prior
-from .covariates import check_number, column_names, log_moments
+from .covariates import check_number, check_positive, column_names, log_moments
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import LogNormal, Normal, Prior
@@ -53,7 +55,8 @@ class Speedster(Attention):
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        column_names(self, "column", (self.column,))
+        if column_names(self, "column", (self.column,)) == (TIMESTAMP,):
+            raise EarnestError("Speedster(column='timestamp'): when a vote was given is not how long it took")
         check_prior(self, "prior", REAL)
         check_prior(self, "scale_prior", POSITIVE)
         check_number(self, "centre")
@@ -78,8 +81,11 @@ class Speedster(Attention):
     def starts(self, schema: Schema) -> Sequence[Values]:
         return tuple({"dwell_loc": np.array([-side, side])} for side in (0.5, -0.5))
 
+    def check(self, cells: CellView) -> None:
+        check_positive(self, self.column, cells)
+
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
-        centre, scale = log_moments(self, self.column, cells, counts)
+        centre, scale = log_moments(cells[self.column], counts)
         return replace(self, centre=centre if self.centre is None else self.centre, scale=self.scale or scale)
 
     def evidence(self, xp: Namespace, values: Values, cells: CellView) -> Any:

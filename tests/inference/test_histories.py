@@ -134,9 +134,10 @@ def test_given_attentiveness_the_two_passes_are_the_sum_over_paths():
     size = np.array([5, 1, 7, 3])
     owner = np.repeat(np.arange(4), size)
     p, c, stay, eta = rng.random(16), rng.random(16), np.array([0.3, 0.8]), rng.random(4)
-    found = attends(p, c, eta[owner], stay, list(in_turn(owner)))
+    found, ahead = attends(p, c, eta[owner], stay, list(in_turn(owner)))
     for user in range(4):
         own = np.flatnonzero(owner == user)
+        assert ahead[own].prod() == pytest.approx(every_path(p[own], c[own], stay, eta[[user]])[0].sum(), rel=1e-12)
         for place, row in enumerate(own):
             others = np.arange(len(own)) != place
             one, zero = (np.where(others, part[own], 1.0) for part in (p, c))
@@ -234,6 +235,17 @@ def test_what_the_order_needs_is_asked_for():
         broken.loc[5, "timestamp"] = "yesterday"
         with pytest.raises(InputError, match=r"row 6, column 'timestamp': .*a number, date or time"):
             er.fit_em(with_order, read(broken.astype({"timestamp": str}), timestamp="timestamp"))
+    mixed = frame.assign(timestamp=np.where(frame.index == 5, "2024-01-01", frame["timestamp"].astype(str)))
+    with pytest.raises(InputError, match="row 6, column 'timestamp': a date, where other rows have a number"):
+        er.fit_em(model, read(mixed, timestamp="timestamp"))
+    with pytest.raises(InputError, match="previous_choice' of its own"):
+        er.fit_em(er.BehaviorModel(casual=er.Habit()), read(frame.assign(previous_choice=3), timestamp="timestamp"))
+    with pytest.raises(EarnestError, match="do not fall from one vote of a user to the next"):
+        model.simulate(2, 3, 2, columns={"timestamp": [0, 2, 1, 0, 1, 2]})
+    with pytest.raises(EarnestError, match="one column cannot be both"):
+        er.BehaviorModel(preference=er.BradleyTerry(covariates=("s",)), attention=er.Speedster("s"))
+    with pytest.raises(EarnestError, match="beside attention that lasts"):
+        er.BehaviorModel(preference=er.ItemEffect(), attention=er.Drift())
     twice = pd.concat([frame, frame.iloc[[3]]])
     with pytest.raises(InputError, match="more than once at the same timestamp.*1 such case"):
         er.fit_em(model, read(twice, timestamp="timestamp"))
@@ -243,6 +255,15 @@ def test_what_the_order_needs_is_asked_for():
 
 
 @pytest.mark.long
+def test_an_update_at_the_same_moments_is_refused(drifting):
+    """A clock that starts anew with each log: votes of one moment would be taken for one."""
+    truth, fit = drifting
+    turned = {"model_a": "model_b", "model_b": "model_a"}
+    frame = truth.log.to_arrow().to_pandas().assign(winner=lambda f: f["winner"].map(turned))
+    with pytest.raises(InputError, match="together with the fit's own votes.*more than once at the same timestamp"):
+        fit.update(read(frame, timestamp="timestamp"))
+
+
 def test_an_update_goes_on_with_the_history(drifting):
     truth, _ = drifting
     frame = truth.log.to_arrow().to_pandas()
@@ -309,6 +330,18 @@ def test_dwell_times_bear_witness():
         er.fit_em(model, read(frame.assign(seconds=np.where(np.arange(len(frame)) == 7, 0.0, frame["seconds"]))))
     with pytest.raises(EarnestError, match="of the votes and of 'seconds'"):
         er.compare_models({"votes": er.BehaviorModel(casual=er.CoinFlip()), "times": fit}, truth.log)
+    with pytest.raises(EarnestError, match="times above 0, the log has -1"):
+        fit.score(read(frame.assign(seconds=-1.0)))
+    # Far from both laws it is still the ratio of their densities that counts.
+    one = frame[frame["user"] == frame["user"].iloc[0]].reset_index(drop=True)
+    for seconds in (1e3, 1e5, 1e30):
+        late = one.assign(user="late", seconds=np.where(np.arange(len(one)) == 3, seconds, one["seconds"]))
+        label = fit.label_table(read(late)).set_index("seconds").loc[[seconds]].iloc[0]
+        assert np.isfinite(label[["responsibility", "weight", "label_noise"]].astype(float)).all()
+        if seconds < 1e6:
+            assert label["responsibility"] == pytest.approx(1.0, abs=1e-6)
+            assert label["weight"] == pytest.approx(1.0, abs=1e-6)
+        assert np.isfinite(fit.score(read(late))["mean"]).all()
     # A label's own time is known before its vote: the weight looks at it, and not at the vote.
     entries = fit.label_table(truth.log)
     eta = entries.groupby("user")["weight"].std().mean()
