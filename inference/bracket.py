@@ -45,7 +45,7 @@ class Chances:
         odds: None, or a pair of (cell,).
         evidence: None, or the densities, a pair of (cell,), of what came about with a vote if attended and if not, over
             the larger of the two; they are factors of p and c.
-        log_scale: None, or log of that larger one, (cell,), which a log-likelihood has for each vote beside its bracket.
+        log_scale: None, or log of that larger one, (cell,), which a log-likelihood has beside each vote's bracket.
         stay: None, or the probability that a vote is given in the state of the one before, (state,); see `chain`.
         log_shares: log share of each kind as far as `BehaviorModel.log_shares` goes, or None without kinds.
     """

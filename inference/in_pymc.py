@@ -236,17 +236,9 @@ class _Flat:
 
     @property
     def signature(self) -> str:
-        cells = "(j,c)" if self.by_kind else "(c)"
-        return ",".join(
-            [
-                cells,
-                cells,
-                *["(c)"] * 2 * self.odds,
-                *["(z)"] * self.chained,
-                *["(c)"] * self.scaled,
-                *["(r)"] * self.by_kind,
-            ]
-        )
+        cells, kinds = "(j,c)" if self.by_kind else "(c)", ["(r)"] * self.by_kind
+        others = [*["(c)"] * 2 * self.odds, *["(z)"] * self.chained, *["(c)"] * self.scaled]
+        return ",".join([cells, cells, *others, *kinds])
 
     def back(self, parts: Sequence[Any]) -> tuple[Chances, list[Any]]:
         """The same from what PyMC hands over, and what came after it."""
