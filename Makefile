@@ -61,7 +61,7 @@ browser: ## Chromium for the report's tests, where it is missing and can be had
 	else echo "No Chromium: the report's browser tests will skip. On Debian: apt-get install chromium." >&2; fi
 
 notebooks: setup ## run the notebooks in their small mode and check their headline numbers
-	$(BIN)/python -m pytest -m notebook
+	$(BIN)/python -m pytest tests/notebooks -m notebook
 
 notebooks-kept: setup ## run the notebooks in full and keep their figures
 	for book in notebooks/*.ipynb; do $(BIN)/python notebooks/run.py $$book || exit 1; done
