@@ -17,8 +17,8 @@ from earnest.diagnostics import check_plots
 from earnest.diagnostics.checks import predictive_check
 from earnest.diagnostics.discrepancies import Looks
 from earnest.diagnostics.replicates import Believed, read_rows
-from earnest.models.namespace import NUMPY
 from earnest.models.choices import Users
+from earnest.models.namespace import NUMPY
 
 read = runpy.run_path(str(Path(__file__).with_name("whale.py")))["read"]
 TIES = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
