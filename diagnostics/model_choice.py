@@ -183,7 +183,7 @@ def _judge(name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, 
     if not np.all(np.isfinite(fit.centre)) or fit.status == "non_finite":
         raise EarnestError(f"compare_models: EM ended with status {fit.status!r}; see the notes of fit_em(model, log)")
     if fit.bound:
-        return _by_nuts(name, "its effects of items are not summed out", fit, log, seed)
+        return replace(_by_nuts(name, "its effects of items are not summed out", fit, log, seed), how="sampled")
     settled = Settled(fit.model, fit.table, fit.counts)
     if fit.free.size == 0:
         return _Judged(_without_unknowns(settled), "no unknowns", (), fit)

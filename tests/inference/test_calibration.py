@@ -74,7 +74,7 @@ def test_ties_between_truth_and_draws_are_broken_evenly():
 def test_a_bounded_log_normal_prior_is_sampled_inside_its_bound():
     """NUTS moves on the real line: whatever it proposes must be greater than the bound, or the density is NaN."""
     with jax.enable_x64(True):
-        prior = _prior(Parameter("tie_threshold", priors.LogNormal(lower=1.0)), ())
+        prior = _prior(Parameter("tie_threshold", priors.LogNormal(lower=1.0)), (), {})
         assert isinstance(prior.support, type(dist.constraints.greater_than(1.0)))
         values = numpyro.distributions.biject_to(prior.support)(np.array([-30.0, 0.0, 3.0]))
         assert np.all(values > 1.0)
