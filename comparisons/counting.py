@@ -16,7 +16,6 @@ from .schema import OUTCOMES, Schema
 from .sql import ident, literal
 
 _COUNTED = "earnest_counted"
-"""Context columns of names; the others are numbers."""
 
 
 def count_cells(

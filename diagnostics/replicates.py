@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -28,7 +27,7 @@ from ..inference.results import Fit
 from ..inference.thinning import evenly
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
-from ..models.choices import Users, draw_users, in_turn
+from ..models.choices import Users, carried, draw_users, in_turn
 from ..models.component import CellView
 from ..models.gold import GOLD
 from ..models.namespace import NUMPY
@@ -102,11 +101,8 @@ class Rows:
     def _states(self, rng: np.random.Generator, attention: np.ndarray, stay: np.ndarray) -> np.ndarray:
         """Whether every row is attended, where the state of one bears on the next, (row,) of 0 and 1."""
         held = rng.random(len(attention), dtype=np.float32)
-        state = (rng.random(len(attention), dtype=np.float32) < attention).astype(np.float32)
-        for before, rows in pairwise(self.turns):
-            last = state[before[: len(rows)]]
-            state[rows] = np.where(held[rows] < stay[last.astype(int)], last, state[rows])
-        return state
+        tossed = (rng.random(len(attention), dtype=np.float32) < attention).astype(np.float32)
+        return carried(tossed, held, stay, self.turns)
 
 
 class Tables:

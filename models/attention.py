@@ -16,7 +16,10 @@ from .parameters import Parameter, Values
 from .priors import Normal, Prior
 from .supports import REAL
 
-__all__ = ["Attention", "SampleAttention"]
+__all__ = ["STATES", "Attention", "SampleAttention"]
+
+STATES = (("state", ("casual", "attended")),)
+"""Axis of parameters that a vote's state has values of its own of."""
 
 
 class Attention(Component):

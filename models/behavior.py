@@ -150,7 +150,7 @@ class BehaviorModel:
         if self.chained:
             check_one_at_a_time(log.source, counts)
         for component in self.components:
-            component.check(CellView.of(counts.cells))
+            component.check(counts.cells)
         return self.gold.mark(counts) if self.gold is not None and self.gold.users else counts
 
     def attends(self, users: Any) -> np.ndarray:

@@ -5,8 +5,9 @@ Nothing here evaluates the likelihood, so that simulator and density check each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from .namespace import NUMPY
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
 
-__all__ = ["Choices", "Users", "choose", "draw_users", "in_turn"]
+__all__ = ["Choices", "Users", "carried", "choose", "draw_users", "in_turn"]
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,26 @@ def _attended(
             logit = np.log(attention) - np.log1p(-attention) + np.asarray(moved)
         attention = np.exp(-np.logaddexp(0.0, -logit))
     attended = np.asarray(rng.random(len(owner)) < attention)
-    stay, last = model.stay(NUMPY, values), None
-    if stay is not None:
-        lasts = rng.random(len(owner))
-        for rows in in_turn(owner):
-            if last is not None:
-                state = attended[last[: len(rows)]]
-                attended[rows] = np.where(lasts[rows] < np.asarray(stay)[state.astype(int)], state, attended[rows])
-            last = rows
-    return attended
+    stay = model.stay(NUMPY, values)
+    if stay is None:
+        return attended
+    return carried(attended, rng.random(len(owner)), np.asarray(stay), list(in_turn(owner)))
+
+
+def carried(tossed: np.ndarray, held: np.ndarray, stay: np.ndarray, turns: Sequence[np.ndarray]) -> np.ndarray:
+    """States of users' votes where one may be held over to the next, as `tossed`, (row,) of 0 and 1.
+
+    Args:
+        tossed: states as they would be tossed, (row,).
+        held: random numbers that decide whether the state before is held, (row,).
+        stay: probability of that by state, (state,).
+        turns: see `in_turn`.
+    """
+    state = tossed.copy()
+    for before, rows in pairwise(turns):
+        last = state[before[: len(rows)]]
+        state[rows] = np.where(held[rows] < stay[last.astype(int)], last, state[rows])
+    return state
 
 
 def _outcomes(

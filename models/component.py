@@ -172,7 +172,7 @@ class Component:
         """
         return self
 
-    def check(self, cells: CellView) -> None:
+    def check(self, cells: Cells) -> None:
         """Raise an `EarnestError` where a column has values that the component cannot use (default: any will do)."""
 
     def draw_column(self, name: str, rng: np.random.Generator, size: int) -> np.ndarray:

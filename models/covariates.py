@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..comparisons.cells import Cells
 from ..comparisons.context import NAMED, PREVIOUS
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
@@ -108,7 +109,7 @@ def check_number(owner: object, setting: str, positive: bool = False) -> None:
         )
 
 
-def check_positive(owner: object, column: str, cells: CellView) -> None:
+def check_positive(owner: object, column: str, cells: Cells) -> None:
     """Raise an `EarnestError` unless a column of times is above 0 throughout."""
     least = float(np.min(np.asarray(cells[column], dtype=float), initial=np.inf))
     if not least > 0:

@@ -10,7 +10,7 @@ import numpy as np
 from ..comparisons.context import TIMESTAMP
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .attention import Attention
+from .attention import STATES, Attention
 from .component import check_prior
 from .namespace import Namespace
 from .parameters import Parameter, Values
@@ -66,8 +66,7 @@ class Drift(Attention):
         object.__setattr__(self, "stay", (float(given[0]), float(given[1])))
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        named = (("state", ("casual", "attended")),)
-        return () if self.stay is not None else (Parameter("attention_stay", self.prior, ("state",), named),)
+        return () if self.stay is not None else (Parameter("attention_stay", self.prior, ("state",), STATES),)
 
     def transition(self, xp: Namespace, values: Values) -> Any:
         return np.array(self.stay) if self.stay is not None else values["attention_stay"]

@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..comparisons.cells import Cells
 from ..comparisons.context import TIMESTAMP
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .attention import Attention
+from .attention import STATES, Attention
 from .component import CellView, check_prior
 from .covariates import check_number, check_positive, column_names, log_moments
 from .namespace import Namespace
@@ -72,8 +73,7 @@ class Speedster(Attention):
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         priors = {"dwell_loc": self.prior, "dwell_scale": self.scale_prior}
-        named = (("state", ("casual", "attended")),)
-        return tuple(Parameter(name, prior, ("state",), named) for name, prior in priors.items())
+        return tuple(Parameter(name, prior, ("state",), STATES) for name, prior in priors.items())
 
     def draw_column(self, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
         return np.exp(rng.standard_normal(size))  # times that bear no witness
@@ -81,7 +81,7 @@ class Speedster(Attention):
     def starts(self, schema: Schema) -> Sequence[Values]:
         return tuple({"dwell_loc": np.array([-side, side])} for side in (0.5, -0.5))
 
-    def check(self, cells: CellView) -> None:
+    def check(self, cells: Cells) -> None:
         check_positive(self, self.column, cells)
 
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:

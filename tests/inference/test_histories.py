@@ -255,6 +255,14 @@ def test_what_the_order_needs_is_asked_for():
 
 
 @pytest.mark.long
+def test_models_that_met_only_later_are_scored():
+    """What a component checks of new votes asks for no parameter of their pair."""
+    frame = er.BehaviorModel().simulate(20, 8, 3, seed=1).log.to_arrow().to_pandas()
+    later = frame[["model_a", "model_b"]].isin(["model_1", "model_2"]).all(axis=1)
+    fit = er.fit_em(er.BehaviorModel(), read(frame[~later]))
+    assert np.isfinite(fit.score(read(frame[later]))["mean"]).all()
+
+
 def test_an_update_at_the_same_moments_is_refused(drifting):
     """A clock that starts anew with each log: votes of one moment would be taken for one."""
     truth, fit = drifting
