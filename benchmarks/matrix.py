@@ -42,7 +42,7 @@ def engines(model):
     ready = settle(model, model.simulate(9, [1, 2, 3, 5, 8, 13, 4, 2, 6], 3, seed=7).log)
     statement, rng = ready.statement("marginal"), np.random.default_rng(1)
     points = [ready.table.pack(ready.table.sample_prior(rng)) for _ in range(2)]
-    free = pt.dvector("free")
+    free = pt.vector("free", shape=(ready.table.size,), dtype="float64")
     in_pymc = pytensor.function([free], parity["symbolic"](statement, free, False)[:1])
     with jax.enable_x64(True):
         plain = np.array([float(statement.log_density(NUMPY, values_at(ready.table, at))) for at in points])

@@ -90,7 +90,7 @@ def categories(seed):
     """Six categories, one of them with the skills reversed."""
     import earnest as er
 
-    own = er.BehaviorModel(preference=er.BradleyTerry(by_category=True, category_scale=1.0))
+    own = er.BehaviorModel(preference=er.BradleyTerry(by_category=True))
     skill = spaced(4, 0.7)
     deviation = np.zeros((6, 4))
     deviation[5] = -2 * skill

@@ -129,7 +129,7 @@ def _directions(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
 
 def _information(fit: Fit) -> np.ndarray:
     """Observed information of the votes alone at the estimate, (size, size)."""
-    if fit.objective == "map" and np.isfinite(fit.covariance).all():
+    if fit.objective == "map" and np.isfinite(fit.covariance).all() and not fit.table.pooled:
         # The fit knows it, with the priors' own, which is cheap to take away: a pass over all votes for each parameter.
         def log_prior(free: Any) -> Any:
             return fit.table.log_prior(JNP, fit.table.unpack(JNP, free))

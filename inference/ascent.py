@@ -119,3 +119,11 @@ def _mixed(points: list[np.ndarray], residuals: list[np.ndarray]) -> np.ndarray:
     mixed = points[-1] + move / max(1.0, np.max(np.abs(move)) / _LONGEST)
     reach = np.maximum(BOX, np.abs(points[-1]))
     return np.asarray(np.clip(mixed, -reach, reach))
+
+
+def uphill(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    """Newton direction with absolute eigenvalues, at most 1 free unit long."""
+    eigenvalues, vectors = np.linalg.eigh(-curvature)
+    size = np.maximum(np.abs(eigenvalues), 1e-9 * (1.0 + np.abs(eigenvalues).max(initial=0.0)))
+    move = vectors @ ((vectors.T @ slope) / size)
+    return np.asarray(move / max(1.0, np.max(np.abs(move), initial=0.0)))

@@ -17,9 +17,9 @@ from ..models.behavior import BehaviorModel
 from ..models.crossed import Crossed
 from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable
-from .ascent import Ascent
+from .ascent import Ascent, uphill
 from .crossed import bound, crossed_step, located
-from .em import MarginalEM, uphill
+from .em import MarginalEM
 from .marginal import Problem
 from .maximize import BOX
 from .nodes import Nodes

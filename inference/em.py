@@ -20,7 +20,7 @@ from ..models.behavior import BehaviorModel
 from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable, Values
 from .arrays import JNP, largest_size
-from .ascent import Ascent, ascend
+from .ascent import Ascent, ascend, uphill
 from .marginal import Problem, expectation, log_objective, nodes_at
 from .maximize import (
     BOX,
@@ -33,8 +33,9 @@ from .maximize import (
     needs_metric,
 )
 from .nodes import Nodes
+from .pooled import Pooled
 
-__all__ = ["MarginalEM", "em_step", "starting_points", "uphill"]
+__all__ = ["MarginalEM", "em_step", "starting_points"]
 
 # Nodes are placed anew when a free parameter has moved this far, or by two posterior widths of the user with the most
 # comparisons; between, EM is exact on fixed nodes.
@@ -129,6 +130,11 @@ class MarginalEM:
         """The unknowns."""
         return self.model.table(self.problem.cells.schema)
 
+    @cached_property
+    def pooled(self) -> Pooled:
+        """Scales of pooled parameters, which have a mode of their own (none where priors do not count)."""
+        return Pooled(self.table, self.table.pooled if self.prior else {})
+
     def extended(self, point: np.ndarray) -> np.ndarray:
         """A starting point of the globals as a vector of the ascent (here the same)."""
         return point
@@ -200,6 +206,8 @@ class MarginalEM:
     def finish(self, ascent: Ascent, steps: int = 8) -> tuple[Ascent, np.ndarray]:
         """Newton steps on the marginal objective from EM's answer; each is kept only if the objective does not fall.
 
+        Scales of pooled parameters stay where they are.
+
         Returns:
             the ascent, continued, and the Hessian of the objective at its end, (size, size).
         """
@@ -212,9 +220,9 @@ class MarginalEM:
         usable = bool(np.all(np.isfinite(curvature)) and np.all(np.isfinite(slope)))
         for _ in range(steps if usable else 0):
             reach = np.maximum(BOX, np.abs(free))
-            candidate = np.clip(free + uphill(slope, curvature), -reach, reach)
+            candidate = np.clip(free + uphill(*self.pooled.held(slope, curvature)), -reach, reach)
             move = candidate - free
-            gain = float(slope @ move)
+            gain = float(slope @ move)  # 0 along what is held
             new, slope = self.value_and_slope(candidate)
             if not new >= value - 1e-12 * (1 + abs(value)) or not np.all(np.isfinite(slope)):
                 break
@@ -239,6 +247,8 @@ class MarginalEM:
         """
         if not self.prior or free.size == 0 or not np.all(np.isfinite(curvature)):
             return free, curvature
+        if self.pooled:
+            return self.settled(free, jacobian=True)
         centre, change = free, self._log_jacobian(free)
         total = curvature + change[2]
         value, slope = self.value_and_slope(free)
@@ -256,12 +266,37 @@ class MarginalEM:
                 break
         return centre, self.hessian(centre) + self._log_jacobian(centre)[2]
 
+    def settled(self, free: np.ndarray, jacobian: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The mode of pooled scales, all else integrated out by Laplace's method, and of all else at them.
+
+        Args:
+            free: where to begin, (size,).
+            jacobian: of the density on the free scale instead of the constrained one.
+
+        Returns:
+            the mode and the Hessian of the normal approximation there; see `pooled.py`.
+        """
+
+        def at(z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+            value, slope = self.value_and_slope(z)
+            raw = self._raw_hessian(z)
+            change = self._log_jacobian(z) if jacobian else (0.0, 0.0, 0.0)
+            return value + change[0], slope + change[1], raw + change[2]
+
+        return self.pooled.mode(at, free)
+
     def _log_jacobian(self, free: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         value, slope, bend = _log_jacobian(self.table, free)
         return float(value), np.asarray(slope), np.asarray(bend)
 
     def hessian(self, free: np.ndarray) -> np.ndarray:
-        """Hessian of the marginal objective at a point, (size, size)."""
+        """Hessian of the marginal objective at a point, (size, size).
+
+        That of the scale of a pooled parameter is of the density with all else integrated out.
+        """
+        return self.pooled.nested(free, self._raw_hessian(free))
+
+    def _raw_hessian(self, free: np.ndarray) -> np.ndarray:
         if free.size == 0:
             return np.zeros((0, 0))
         return np.asarray(hessian(self.model, self.prior, free, self.problem, self._fresh(free)))
@@ -278,14 +313,6 @@ class MarginalEM:
         if self._moved(free) > 1e-4:
             self._placed = None
         return self.nodes(free)
-
-
-def uphill(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
-    """Newton direction with absolute eigenvalues, at most 1 free unit long."""
-    eigenvalues, vectors = np.linalg.eigh(-curvature)
-    size = np.maximum(np.abs(eigenvalues), 1e-9 * (1.0 + np.abs(eigenvalues).max(initial=0.0)))
-    move = vectors @ ((vectors.T @ slope) / size)
-    return np.asarray(move / max(1.0, np.max(np.abs(move), initial=0.0)))
 
 
 def starting_points(model: BehaviorModel, table: ParameterTable) -> list[np.ndarray]:

@@ -41,6 +41,10 @@ _BOUND = (
     "the globals are from its curvature with the effects' distributions following, and users' intervals, those of "
     "effects and per-label quantities hold the latter fixed"
 )
+_POOLED = (
+    "{scale} is the mode of its own density, all else integrated out by Laplace's method; objective_trace is at that "
+    "{scale}"
+)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ def fit_counts(
     if settings.method == "label":
         _check_label(model, schema)
     model = model.prepare(counts)
+    _check_pooled(model, schema, settings)
     work = None if model.crossed is None else copies(model.crossed, counts)
     counts, effects = detached(model, counts)
     schema = counts.cells.schema
@@ -230,12 +235,25 @@ def _check_label(model: BehaviorModel, schema: Schema) -> None:
             )
 
 
+def _check_pooled(model: BehaviorModel, schema: Schema, settings: Settings) -> None:
+    """A pooled scale is that of a prior, and is not maximised together with what it pools."""
+    shared = () if model.crossed is None else (model.crossed.scale.name,)
+    scales = [scale for scale in model.table(schema).pooled.values() if scale not in shared]
+    how = [("method='label'", settings.method == "label"), ("objective='ml'", settings.objective == "ml")]
+    how += [("a model with effects of items", bool(shared))]
+    for said in [words for words, is_so in how if is_so and scales]:
+        raise EarnestError(
+            f"{said} cannot estimate {scales[0]}, the scale of a prior: give it (category_scale=0.5), or fit "
+            "with method='marginal', objective='map' and no effects of items, or sample"
+        )
+
+
 def _fit_marginal(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     em = _engine(model, work, settings.objective == "map")
     groups = _scout(em, work, points, settings)
-    final = _continued(em, groups[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
+    final = _finally(em, groups[0][0], settings)
     if final.status == "non_finite":
         covariance = np.full((em.table.size,) * 2, np.nan)
         return (
@@ -244,11 +262,17 @@ def _fit_marginal(
             (),
             ["the objective is not finite: some vote has probability 0"],
         )
+    if em.pooled:
+        # What scouts found at one scale begins again at the scale that the best of them says.
+        _say(settings, "pooled scale", len(final.trace), final.trace[-1])
+        at = em.settled(final.free)[0]
+        groups = [(Ascent(em.pooled.moved(scout.free, at)), starts) for scout, starts in groups]
+        final = _finally(em, groups[0][0], settings)
     others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
     runs = sorted([(final, groups[0][1]), *others], key=lambda run: -_height(run[0]))
     if runs[0][0] is not final:
         # A mode that lay behind has overtaken.
-        again = _continued(em, runs[0][0], settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
+        again = _finally(em, runs[0][0], settings)
         runs[0] = (again, runs[0][1])
     (final, starts), others = runs[0], runs[1:]
     own = em.table.size  # before the effects of items, where there are any
@@ -256,8 +280,10 @@ def _fit_marginal(
     _say(settings, "curvature", len(final.trace), final.trace[-1])
     final, curvature = em.finish(final)
     centre, centre_curvature = em.laplace(final.free, curvature)
-    spread, _ = _covariance(model.table(work.problem.cells.schema), centre_curvature)
-    covariance, notes = _covariance(model.table(work.problem.cells.schema), curvature)
+    table = model.table(work.problem.cells.schema)
+    spread, _ = _covariance(table, centre_curvature, em.pooled.unit(centre))
+    covariance, notes = _covariance(table, curvature, em.pooled.unit(final.free[:own]))
+    notes += [_POOLED.format(scale=scale) for scale in em.pooled.scale_of.values()]
     modes = modes_of(em, work, final, starts, others)
     if len(modes) > 1:
         notes.append(
@@ -303,6 +329,11 @@ def _continued(em: MarginalEM, ascent: Ascent, settings: Settings, stage: str, l
     return replace(more, trace=[*ascent.trace[:-1], *more.trace])
 
 
+def _finally(em: MarginalEM, ascent: Ascent, settings: Settings) -> Ascent:
+    """EM to its end."""
+    return _continued(em, ascent, settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
+
+
 def _fit_label(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
@@ -331,15 +362,21 @@ def _fit_label(
     return best, replace(unknown, centre=best.free), modes, notes
 
 
-def _covariance(table: Any, curvature: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Inverse observed information; directions that the objective leaves flat are given infinite variance as NaN."""
+def _covariance(table: Any, curvature: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Inverse observed information; directions that the objective leaves flat are given infinite variance as NaN.
+
+    Args:
+        table: all unknowns.
+        curvature: Hessian of the objective, (size, size).
+        unit: of each free coordinate, (size,), in which flatness is judged.
+    """
     if curvature.size == 0:
         return curvature, []
     if not np.all(np.isfinite(curvature)):
         return np.full_like(curvature, np.nan), ["standard errors unknown: the observed information is not finite"]
-    eigenvalues, vectors = np.linalg.eigh(-curvature)
+    eigenvalues, vectors = np.linalg.eigh(-curvature * np.outer(unit, unit))
     flat = eigenvalues < 1e-6 * max(1.0, float(eigenvalues.max()) * 1e-3)
-    covariance = (vectors[:, ~flat] / eigenvalues[~flat]) @ vectors[:, ~flat].T
+    covariance = (vectors[:, ~flat] / eigenvalues[~flat]) @ vectors[:, ~flat].T * np.outer(unit, unit)
     if not flat.any():
         return covariance, []
     loaded = np.max(np.abs(vectors[:, flat]), axis=1) > 0.05

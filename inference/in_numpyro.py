@@ -275,6 +275,51 @@ def _from_standard(constraint: _Scaled) -> Any:
     return dist.transforms.AffineTransform(0.0, constraint.scale, domain=constraints.real)
 
 
+class _ScaledZeroSum(_Scaled):
+    """Vectors that sum to zero, reached from standard normal coordinates."""
+
+    event_dim = 1
+
+    def __call__(self, x: Any) -> Any:
+        return constraints.zero_sum(1)(x)
+
+
+@dist.transforms.biject_to.register(_ScaledZeroSum)  # type: ignore[untyped-decorator]
+def _sums_from_standard(constraint: _ScaledZeroSum) -> Any:
+    return _InScale(constraint.scale)
+
+
+class _InScale(dist.transforms.ZeroSumTransform):  # type: ignore[type-arg,unused-ignore]
+    """Standard normal coordinates -> a vector that sums to zero, in units of a scale."""
+
+    def __init__(self, scale: Any) -> None:
+        super().__init__(1)
+        self.scale = scale
+
+    def __call__(self, x: Any) -> Any:
+        return super().__call__(x) * self.scale
+
+    def _inverse(self, y: Any) -> Any:
+        return super()._inverse(y / self.scale)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any, intermediates: Any = None) -> Any:
+        """Log volume change of every vector."""
+        return jnp.sum(jnp.zeros_like(x) + jnp.log(self.scale), axis=-1)
+
+    def tree_flatten(self) -> Any:
+        """The scale, for JAX."""
+        return (self.scale,), (("scale",), {"transform_ndims": 1})
+
+
+class ScaledZeroSumNormal(dist.ZeroSumNormal):
+    """ZeroSumNormal(scale) that NUTS sees as scale times a standard one (not centred)."""
+
+    @property
+    def support(self) -> Any:
+        """Vectors that sum to zero; their unit is the scale."""
+        return _ScaledZeroSum(self.scale)
+
+
 class ScaledNormal(dist.Normal):
     """Normal(0, scale) that NUTS sees as scale times a standard normal (not centred)."""
 
@@ -294,6 +339,9 @@ def _prior(parameter: Parameter, shape: tuple[int, ...], values: Values) -> Any:
             base: Any = dist.Normal(loc, scale)
         case priors.HalfNormal(scale):
             base = dist.HalfNormal(scale)
+        case priors.HierarchicalNormal(name, True):
+            base = ScaledZeroSumNormal(values[name], event_shape=shape[-1:])
+            return base.expand(shape[:-1]).to_event(len(shape) - 1) if len(shape) > 1 else base
         case priors.HierarchicalNormal(name):
             return ScaledNormal(jnp.broadcast_to(values[name], shape)).to_event(len(shape))
         case priors.LogNormal(loc, scale, 0.0):

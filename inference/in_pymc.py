@@ -327,8 +327,26 @@ class _InScale(pm.distributions.transforms.Transform):  # type: ignore[misc]  # 
         return pt.zeros_like(value) + pt.log(inputs[-1])
 
 
+class _ZeroSumInScale(pm.distributions.transforms.ZeroSumTransform):  # type: ignore[misc]  # PyMC has no types
+    """The same of vectors that sum to zero; inputs of the distribution end in its scale and its shape."""
+
+    name = "standard_zerosum"
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        return super().forward(value / inputs[-2])
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        return super().backward(value) * inputs[-2]
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        return pt.sum(pt.zeros_like(value) + pt.log(inputs[-2]), axis=-1)
+
+
 def _declare(parameter: Parameter, shape: tuple[int, ...], values: dict[str, Any]) -> Any:
     name, dims = parameter.name, parameter.dims or None
+    if isinstance(parameter.prior, priors.HierarchicalNormal) and parameter.prior.zero_sum:
+        scale = values[parameter.prior.scale]
+        return pm.ZeroSumNormal(name, sigma=scale, dims=dims, default_transform=_ZeroSumInScale((-1,)))
     if isinstance(parameter.prior, priors.HierarchicalNormal):
         return pm.Normal(name, 0.0, values[parameter.prior.scale], dims=dims, default_transform=_InScale())
     # As NumPy's doubles: PyTensor takes a plain 2.0 for single precision, and its Beta function with it.

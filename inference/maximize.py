@@ -299,13 +299,17 @@ def _placed(table: ParameterTable, free: Any, own: tuple[Any, ...], closed: dict
 def _own_function(
     table: ParameterTable, own: tuple[Any, ...], free: Any, density: Callable[[dict[str, Any]], Any], prior: bool
 ) -> tuple[Callable[[Any], Any], Any]:
-    """A component's objective as a function of its own free coordinates, and their indices."""
+    """A component's objective as a function of its own free coordinates, and their indices.
+
+    The scale of a pooled parameter stays where it is: see `pooled.py`.
+    """
+    own = tuple(p for p in own if p.name not in table.pooled.values())
     slices = [table.slices[p.name] for p in own]
     index = np.concatenate([np.arange(s.start, s.stop) for s in slices])
 
     def function(part: Any) -> Any:
         values = table.unpack(JNP, free.at[index].set(part))
-        log_prior = sum(p.prior.log_prob(JNP, values[p.name]) for p in own) if prior else 0.0
+        log_prior = sum(p.prior.given(values).log_prob(JNP, values[p.name]) for p in own) if prior else 0.0
         return density(values) + log_prior
 
     return function, index

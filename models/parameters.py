@@ -105,6 +105,13 @@ class ParameterTable:
             values[p.name] = p.support.constrain(xp, p.support.folded(free[where], self.shape(p)))
         return values
 
+    @property
+    def pooled(self) -> dict[str, str]:
+        """{parameter whose prior's scale is unknown: that scale}."""
+        known = {p.name for p in self.parameters}
+        rests = {p.name: p.prior.rests_on for p in self.parameters}
+        return {name: scale for name, scale in rests.items() if scale in known}
+
     def log_jacobian(self, xp: Any, free: Any) -> Any:
         """Log volume change from the free vector to the constrained scale, up to a constant (scalar)."""
         total = 0.0

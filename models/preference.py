@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,8 +14,8 @@ from .component import CellView, Preference, check_prior, check_setting, check_s
 from .covariates import Scaled, column_names, linear
 from .namespace import NUMPY, Namespace, array_module
 from .parameters import Parameter, Values
-from .priors import Beta, Normal, Prior, ZeroSumNormal
-from .supports import REAL, UNIT, ZERO_SUM
+from .priors import Beta, HalfNormal, HierarchicalNormal, Normal, Prior, ZeroSumNormal
+from .supports import POSITIVE, REAL, UNIT, ZERO_SUM
 from .ties import NoTies, TieRule
 
 __all__ = ["BradleyTerry", "KnownAdvantage", "PairAdvantage", "WithTies"]
@@ -52,8 +53,9 @@ class BradleyTerry(Scaled, WithTies):
     """A skill per model; log(strength_a / strength_b) = skill_a - skill_b + covariates . slopes.
 
     Skills are on the log-odds scale and sum to zero. With `by_category` a model's skill in a category is
-    skill + skill_deviation: deviations are drawn towards 0 as `category_scale` says, so that categories share what they
-    have in common and few votes do not tear them apart (partial pooling).
+    skill + skill_deviation, and the deviations are Normal(0, skill_scale): categories share what they have in common
+    and few votes do not tear them apart (partial pooling). How much they share, `skill_scale`, is estimated with the
+    deviations integrated out: by the samplers as any parameter, by EM by Laplace's method.
 
     Args:
         ties: `Davidson()`, `RaoKupper()` or None (a log with ties is then refused).
@@ -61,9 +63,9 @@ class BradleyTerry(Scaled, WithTies):
         by_category: let skills vary with the log's column `category`.
         covariates: numeric columns, each a difference first minus second (`"length_difference"`), whose influence is
             to be told from the models' skills: what LMArena calls style control.
-        category_scale: standard deviation of `skill_deviation` (category, model), log-odds. It is given and not
-            estimated: maximised together with the deviations a scale follows their size and not their spread.
-            `compare_models` tells which of several predicts best.
+        category_scale: `skill_scale`, the standard deviation of `skill_deviation` (category, model), log-odds. None:
+            it is estimated.
+        scale_prior: prior of `skill_scale`.
         slope_prior: prior of each `preference_slope` (covariate), per root mean square of its column.
         scales: root mean squares of the covariates; None: those of the log.
 
@@ -73,14 +75,15 @@ class BradleyTerry(Scaled, WithTies):
         >>> BradleyTerry().allows_ties
         False
         >>> [p.name for p in BradleyTerry(by_category=True, covariates=("length_difference",)).parameters(None)]
-        ['skill', 'skill_deviation', 'preference_slope']
+        ['skill', 'skill_scale', 'skill_deviation', 'preference_slope']
     """
 
     ties: TieRule | None = None
     prior: Prior = field(default_factory=ZeroSumNormal)
     by_category: bool = False
     covariates: tuple[str, ...] = ()
-    category_scale: float = 0.5
+    category_scale: float | None = None
+    scale_prior: Prior = field(default_factory=HalfNormal)
     slope_prior: Prior = field(default_factory=Normal)
     scales: tuple[float, ...] | None = None
 
@@ -88,7 +91,9 @@ class BradleyTerry(Scaled, WithTies):
         super().__post_init__()
         check_prior(self, "prior", ZERO_SUM)
         check_switch(self, "by_category")
-        ZeroSumNormal(self.category_scale)  # checks it
+        if self.category_scale is not None:
+            ZeroSumNormal(self.category_scale)  # checks it
+        check_prior(self, "scale_prior", POSITIVE)
         check_prior(self, "slope_prior", REAL)
         object.__setattr__(self, "covariates", column_names(self, "covariates", self.covariates))
         self.check_scales()
@@ -107,12 +112,19 @@ class BradleyTerry(Scaled, WithTies):
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         out = [Parameter("skill", self.prior, ("model",))]
+        if self.by_category and self.category_scale is None:
+            out.append(Parameter("skill_scale", self.scale_prior))
         if self.by_category:
-            out.append(Parameter("skill_deviation", ZeroSumNormal(self.category_scale), ("category", "model")))
+            given = None if self.category_scale is None else ZeroSumNormal(self.category_scale)
+            prior = given or HierarchicalNormal("skill_scale", zero_sum=True)
+            out.append(Parameter("skill_deviation", prior, ("category", "model")))
         if self.covariates:
             named = (("covariate", self.covariates),)
             out.append(Parameter("preference_slope", self.slope_prior, ("covariate",), named))
         return (*out, *self.rule.parameters(schema))
+
+    def starts(self, schema: Schema) -> Sequence[Values]:
+        return ({"skill_scale": np.array(0.5)},) if self.by_category and self.category_scale is None else ({},)
 
     def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         skill = values["skill"]

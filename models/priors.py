@@ -39,8 +39,13 @@ class Prior:
         """The set on which the density is positive."""
         raise NotImplementedError
 
+    @property
+    def rests_on(self) -> str | None:
+        """Name of the parameter, declared before, that this prior looks at (default: none)."""
+        return None
+
     def given(self, values: Any) -> Prior:
-        """The prior at these values of the parameters declared before (default: it looks at none of them)."""
+        """The prior at the values of what it rests on."""
         return self
 
     def log_prob(self, xp: Any, value: Any) -> Any:
@@ -98,9 +103,13 @@ class HalfNormal(Prior):
 
 @dataclass(frozen=True)
 class HierarchicalNormal(Prior):
-    """Normal(0, s), entry by entry, with s the value of the parameter named `scale`, declared before."""
+    """Normal(0, s), entry by entry, with s the value of the parameter named `scale`, declared before.
+
+    With `zero_sum` conditioned to sum to zero along the last axis, as `ZeroSumNormal`.
+    """
 
     scale: str
+    zero_sum: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, str):
@@ -108,31 +117,44 @@ class HierarchicalNormal(Prior):
 
     @property
     def support(self) -> Support:
-        return REAL
+        return ZERO_SUM if self.zero_sum else REAL
+
+    @property
+    def rests_on(self) -> str:
+        return self.scale
 
     def given(self, values: Any) -> Prior:
-        return _NormalGiven(values[self.scale])
+        return _NormalGiven(values[self.scale], self.zero_sum)
 
 
 @dataclass(frozen=True)
 class _NormalGiven(Prior):
-    """Normal(0, scale), entry by entry, with a scale of any backend's."""
+    """`HierarchicalNormal` with a scale of any backend's."""
 
     scale: Any
+    zero_sum: bool
 
     def __post_init__(self) -> None:
         """Nothing to check: what is symbolic has no value."""
 
     @property
     def support(self) -> Support:
-        return REAL
+        return ZERO_SUM if self.zero_sum else REAL
 
     def log_prob(self, xp: Any, value: Any) -> Any:
-        return xp.sum(-0.5 * (value / self.scale) ** 2 - xp.log(self.scale) - 0.5 * _LOG_2PI)
+        by_entry = -0.5 * (value / self.scale) ** 2 - xp.log(self.scale) - 0.5 * _LOG_2PI
+        if not self.zero_sum:
+            return xp.sum(by_entry)
+        # The density is with respect to the subspace: one dimension less a vector.
+        rows = xp.sum(by_entry, axis=-1) + xp.log(self.scale) + 0.5 * _LOG_2PI
+        return xp.sum(rows)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         scale = np.asarray(self.scale)  # one, or one a draw
-        return np.asarray(scale.reshape(scale.shape + (1,) * (len(shape) - scale.ndim)) * rng.standard_normal(shape))
+        standard = rng.standard_normal(shape)
+        if self.zero_sum:
+            standard = standard - standard.mean(axis=-1, keepdims=True)
+        return np.asarray(scale.reshape(scale.shape + (1,) * (len(shape) - scale.ndim)) * standard)
 
 
 @dataclass(frozen=True)

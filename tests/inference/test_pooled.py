@@ -1,0 +1,172 @@
+"""Skills by category with an estimated scale: `inference/pooled.py`."""
+
+import dataclasses
+
+import earnest as er
+import numpy as np
+import pandas as pd
+import pytest
+from earnest.comparisons.errors import EarnestError
+from earnest.models.namespace import NUMPY
+from earnest.models.priors import HierarchicalNormal, ZeroSumNormal
+from scipy import stats
+
+POPULATION = {"attentiveness_alpha": 2.0, "attentiveness_beta": 1.0}
+MODEL = er.BehaviorModel(preference=er.BradleyTerry(by_category=True))
+
+
+def told(scale, seed):
+    """300 users, 15 votes each, four models, three categories."""
+    return MODEL.simulate(300, 15, 4, seed=seed, parameters={"skill_scale": scale, **POPULATION})
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return told(0.6, 4)
+
+
+@pytest.fixture(scope="module")
+def fit(truth):
+    return er.fit_em(MODEL, truth.log)
+
+
+@pytest.fixture(scope="module")
+def alike():
+    """A log whose every vote stands in each category once: nothing to tell categories apart."""
+    rows = er.BehaviorModel().simulate(200, 15, 4, seed=2, parameters=POPULATION).log.to_arrow().to_pandas()
+    return er.read_comparisons(pd.concat([rows.assign(category=name) for name in ("code", "prose", "sums")]))
+
+
+@pytest.mark.long
+def test_the_scale_is_the_mode_of_laplaces_density(truth, fit):
+    # Fits at given scales know nothing of pooled.py; their log-determinants hold what votes do to the curvature, too.
+    grid = np.exp(np.linspace(np.log(0.3), np.log(1.4), 13))
+    start = {name: value for name, value in fit.parameters.items() if name != "skill_scale"}
+    heights = []
+    for scale in grid:
+        at = er.BehaviorModel(preference=er.BradleyTerry(by_category=True, category_scale=float(scale)))
+        given = er.fit_em(at, truth.log, start=start)
+        heights.append(given.objective_trace[-1] + 0.5 * np.linalg.slogdet(given.covariance)[1])
+    heights = np.array(heights) + stats.halfnorm.logpdf(grid)
+    top = slice(heights.argmax() - 2, heights.argmax() + 3)
+    bend, slope, _ = np.polyfit(np.log(grid[top]), heights[top], 2)
+    found = fit.parameters["skill_scale"]
+    assert np.log(found) == pytest.approx(-slope / (2 * bend), abs=0.1)
+    assert fit.standard_errors["skill_scale"] / found == pytest.approx((-2 * bend) ** -0.5, rel=0.05)
+
+
+def test_it_is_where_the_mean_square_and_the_variance_say(fit):
+    # model.md 5: s^2 = mean(b^2 + var), here with the prior of s.
+    own, at = fit.table.slices["skill_deviation"], fit.table.slices["skill_scale"].start
+    scale = float(fit.parameters["skill_scale"])
+    rest = np.delete(np.arange(fit.table.size), at)
+    precision = np.linalg.inv(fit.covariance)[np.ix_(rest, rest)]
+    variance = np.diag(np.linalg.inv(precision))[np.searchsorted(rest, np.arange(own.start, own.stop))]
+    squares = np.sum(fit.free[own] ** 2 + variance)
+    n = own.stop - own.start
+    assert -n + squares / scale**2 - scale**2 == pytest.approx(0.0, abs=1e-3 * n)
+
+
+def test_the_joint_density_would_have_led_astray(fit):
+    # Why the scale is not maximised with the rest: towards 0 the joint density passes that of the estimate.
+    def joint(scale):
+        values = {**fit.parameters, "skill_scale": np.array(scale)}
+        values["skill_deviation"] = values["skill_deviation"] * scale / fit.parameters["skill_scale"]
+        return fit.table.log_prior(NUMPY, values)
+
+    gain = joint(1e-6) - joint(float(fit.parameters["skill_scale"]))
+    assert gain > 50 > -fit.objective_trace[-1] / 100
+    assert 0.3 < fit.parameters["skill_scale"] < 1.2
+
+
+def test_the_ascent_is_monotone_and_says_what_it_is(fit):
+    assert fit.status == "converged"
+    assert np.all(np.diff(fit.objective_trace) > -1e-9 * np.abs(fit.objective_trace[1:]))
+    assert any("skill_scale is the mode of its own density" in note for note in fit.notes)
+
+
+@pytest.mark.parametrize("start", [0.05, 3.0])
+def test_it_does_not_depend_on_where_it_began(truth, fit, start):
+    again = er.fit_em(MODEL, truth.log, start={"skill_scale": start})
+    np.testing.assert_allclose(again.parameters["skill_scale"], fit.parameters["skill_scale"], rtol=1e-3)
+    np.testing.assert_allclose(again.parameters["skill"], fit.parameters["skill"], atol=1e-3)
+
+
+def test_categories_that_are_alike_are_one(alike):
+    fit, plain = er.fit_em(MODEL, alike), er.fit_em(er.BehaviorModel(), alike)
+    assert fit.parameters["skill_scale"] < 1e-5
+    assert fit.parameter_status["skill_scale"] == "boundary"
+    assert np.isnan(fit.standard_errors["skill_scale"])
+    np.testing.assert_allclose(fit.parameters["skill_deviation"], 0.0, atol=1e-6)
+    for name in ("skill", "attentiveness_alpha", "casual_outcome"):
+        np.testing.assert_allclose(fit.parameters[name], plain.parameters[name], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(fit.standard_errors[name], plain.standard_errors[name], rtol=1e-3)
+    np.testing.assert_allclose(fit.attentiveness["lower"], plain.attentiveness["lower"], atol=0.02)
+
+
+def test_everything_downstream_takes_it(truth, fit, tmp_path):
+    fit.save(tmp_path / "fit")
+    again = er.load(tmp_path / "fit")
+    np.testing.assert_array_equal(again.score(truth.log)["mean"], fit.score(truth.log)["mean"])
+    assert 0 < er.thresholds(fit, truth.log).recommend().threshold < 1
+    directions = er.identifiability(fit).directions
+    assert np.isfinite(directions["remaining"]).all()
+    more = fit.update(told(0.6, 5).log)
+    assert more.parameters["skill_scale"].shape == ()
+
+
+def test_a_new_category_is_named(fit):
+    rows = told(0.6, 6).log.to_arrow().to_pandas()
+    with pytest.raises(EarnestError, match="poetry"):
+        fit.score(er.read_comparisons(rows.assign(category="poetry")))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (MODEL, {"method": "label"}, "method='label'"),
+        (MODEL, {"objective": "ml"}, "objective='ml'"),
+        (er.BehaviorModel(preference=er.ItemEffect(MODEL.preference)), {}, "effects of items"),
+    ],
+)
+def test_where_it_cannot_be_estimated_the_remedy_is_named(model, options, said):
+    log = model.simulate(40, 10, 3, seed=1).log
+    with pytest.raises(EarnestError, match=f"{said}.*skill_scale.*category_scale=0.5"):
+        er.fit_em(model, log, **options)
+
+
+def test_a_given_scale_is_as_before(truth):
+    given = er.BehaviorModel(preference=er.BradleyTerry(by_category=True, category_scale=0.5))
+    fit = er.fit_em(given, truth.log)
+    assert "skill_scale" not in fit.parameters
+    assert er.BehaviorModel.from_toml(given.to_toml()) == given
+
+
+def test_the_prior_is_that_of_a_given_scale():
+    rng = np.random.default_rng(0)
+    value = rng.normal(size=(3, 4))
+    value -= value.mean(-1, keepdims=True)
+    prior = HierarchicalNormal("s", zero_sum=True)
+    assert prior.given({"s": 0.7}).log_prob(NUMPY, value) == pytest.approx(ZeroSumNormal(0.7).log_prob(NUMPY, value))
+    drawn = prior.given({"s": 0.7}).sample(rng, (20_000, 4))
+    np.testing.assert_allclose(drawn.sum(-1), 0.0, atol=1e-12)
+    assert drawn.std() == pytest.approx(0.7 * np.sqrt(3 / 4), rel=0.02)
+    each = prior.given({"s": np.array([0.1, 10.0])}).sample(rng, (2, 500, 4))
+    assert each[0].std() == pytest.approx(0.1 * np.sqrt(3 / 4), rel=0.1)
+    assert dataclasses.replace(prior, zero_sum=False).support != prior.support
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["numpyro", "pymc"])
+def test_samplers_find_it(truth, fit, backend):
+    trace = er.sample(MODEL, truth.log, backend=backend, latent="marginal", chains=2, draws=500, tune=500, seed=0)
+    drawn = np.log(trace.posterior["skill_scale"].to_numpy().ravel())
+    found, error = (
+        np.log(fit.parameters["skill_scale"]),
+        fit.standard_errors["skill_scale"] / fit.parameters["skill_scale"],
+    )
+    assert abs(drawn.mean() - found) < error  # the mode of s, the mean of log s: half a standard error apart
+    assert drawn.std() == pytest.approx(error, rel=0.4)
+    means = trace.posterior["skill_deviation"].mean(("chain", "draw")).to_numpy()
+    np.testing.assert_allclose(means, fit.parameters["skill_deviation"], atol=0.15)
+    assert int(trace.sample_stats["diverging"].sum()) < 20
