@@ -41,6 +41,10 @@ _BOUND = (
     "the globals are from its curvature with the effects' distributions following, and users' intervals, those of "
     "effects and per-label quantities hold the latter fixed"
 )
+_NO_INTERVAL = (
+    "{scale} is estimated from a bound that leans towards small scales: it has no standard error and no interval, and "
+    "users' intervals leave its uncertainty out; sample for it"
+)
 _POOLED = (
     "{scale} is the mode of its own density, all else integrated out by Laplace's method; objective_trace is at that "
     "{scale}"
@@ -283,6 +287,12 @@ def _fit_marginal(
     table = model.table(work.problem.cells.schema)
     spread, _ = _covariance(table, centre_curvature, em.pooled.unit(centre))
     covariance, notes = _covariance(table, curvature, em.pooled.unit(final.free[:own]))
+    if model.crossed is not None:
+        # A bound leans towards small scales: its curvature says how sharp the bound is, not where the scale lies.
+        at = table.slices[model.crossed.scale.name]
+        for matrix in (covariance, spread):
+            matrix[at, :] = matrix[:, at] = np.nan
+        notes.append(_NO_INTERVAL.format(scale=model.crossed.scale.name))
     notes += [_POOLED.format(scale=scale) for scale in em.pooled.scale_of.values()]
     modes = modes_of(em, work, final, starts, others)
     if len(modes) > 1:

@@ -1,7 +1,7 @@
 """The scale of parameters that are pooled: b_i ~ Normal(0, s) with s unknown.
 
-The joint density of s and b has no maximum: it grows without bound as s and all b_i go to 0 together. Here s is the mode
-of its own density, with everything else integrated out by Laplace's method:
+The joint density of s and b has no maximum: it grows without bound as s and all b_i go to 0 together. Here s is the
+mode of its own density, with everything else integrated out by Laplace's method:
 
     log p(s | votes) = max_z log p(votes, z, s) + log |V(s)| / 2,      V = (- d2 log p / dz2)^-1,
 

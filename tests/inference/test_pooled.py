@@ -2,14 +2,15 @@
 
 import dataclasses
 
-import earnest as er
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
+import earnest as er
 from earnest.comparisons.errors import EarnestError
 from earnest.models.namespace import NUMPY
 from earnest.models.priors import HierarchicalNormal, ZeroSumNormal
-from scipy import stats
 
 POPULATION = {"attentiveness_alpha": 2.0, "attentiveness_beta": 1.0}
 MODEL = er.BehaviorModel(preference=er.BradleyTerry(by_category=True))
