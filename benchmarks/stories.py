@@ -304,7 +304,8 @@ def items(seed):
     means = {"em": with_.attentiveness["mean"], "plain": without.attentiveness["mean"],
              "mcmc": trace.posterior["attentiveness"].mean(("chain", "draw")).to_numpy()}  # fmt: skip
     steps = np.diff(with_.objective_trace) / (1 + np.abs(with_.objective_trace[1:]))
-    return {"scale": scale, "em_scale": float(with_.parameters["item_scale"]), "boundary": str(with_.parameter_status["item_scale"]) == "boundary",
+    return {"scale": scale, "em_scale": float(with_.parameters["item_scale"]),
+            "boundary": str(with_.parameter_status["item_scale"]) == "boundary",
             "mcmc_scale": float(drawn.mean()), "mcmc_low": float(np.quantile(drawn, 0.05)),
             "mcmc_high": float(np.quantile(drawn, 0.95)), "steepest_fall": float(steps.min(initial=0.0)),
             "status": with_.status, **{f"rank_{name}": float(spearmanr(mean, eta)[0]) for name, mean in means.items()},
