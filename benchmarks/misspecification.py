@@ -34,6 +34,10 @@ DIFFERENT = {
     "drift": {"attention_stay": [0.8, 0.8]},
     "sample attention": {"attention_slope": [1.0]},
 }
+_NOTE = (
+    "Loss is the share of effective labels that the wrong model's best cut gives away against the right model's, by "
+    "the true attentiveness; below 0 the wrong model's happened to do better. ± is the standard error over logs."
+)
 
 
 def declare():
@@ -76,7 +80,9 @@ def written(found, folder):
 
     folder.mkdir(parents=True, exist_ok=True)
     axes = plots.misspecification(found)
-    plots.save_figure(axes, folder / "misspecification.png")
+    for drawn in plots.save_figure(axes.figure, folder / "misspecification"):
+        if drawn.suffix == ".svg":
+            drawn.unlink()  # the page shows the PNG
     names = ("told by", "fitted", "bias of mean attentiveness", "rank correlation", "loss of effective labels", "worst")
     rows = [f"| {' | '.join(names)} |", "|---|---|---:|---:|---:|---:|"]
     for row in found.table.itertuples():
@@ -89,7 +95,7 @@ def written(found, folder):
         "# Which wrong model is harmless?\n\nMade by `python benchmarks/misspecification.py --logs "
         f"{int(found.table['logs'].min())} --results misspecification.jsonl --docs docs`; its docstring says what the "
         "logs are.\n\n![Effective labels lost by each wrong model](misspecification.png)\n\n"
-        f"{found.verdict}\n\n" + "\n".join(rows) + "\n",
+        f"{found.verdict}\n\n{_NOTE}\n\n" + "\n".join(rows) + "\n",
         encoding="utf-8",
     )
 

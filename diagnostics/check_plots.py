@@ -122,8 +122,8 @@ def misspecification(found: Sweep, ax: Axes | None = None) -> Axes:
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
-    axes.set_xlabel("fitted")
-    axes.set_ylabel("true")
+    axes.set_xlabel("model that is fitted")
+    axes.set_ylabel("model that told the log")
     axes.set_title("Effective labels lost by the wrong model")
     return axes
 

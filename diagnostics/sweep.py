@@ -201,8 +201,12 @@ def _verdict(table: pd.DataFrame) -> str:
         said.append(
             f"Harmless wherever it is wrong (under {HARMLESS:.0%} of the effective labels): {listed(harmless)}."
         )
-    for row in harmful.sort_values("loss", ascending=False).itertuples():
-        said.append(f"{row.fitted} on logs of {row.true} loses {row.loss:.0%} of the effective labels.")
+    for true, of in harmful.sort_values("loss", ascending=False).groupby("true", sort=False):
+        low, high = of["loss"].min(), of["loss"].max()
+        loss = f"{low:.0%} to {high:.0%}" if f"{low:.0%}" != f"{high:.0%}" else f"{high:.0%}"
+        every = len(of) > 1 and len(of) == int((wrong["true"] == true).sum())
+        said.append(f"On logs of {true} {'every wrong model' if every else listed(list(of['fitted']))} "
+                    f"{'loses' if every or len(of) == 1 else 'lose'} {loss} of the effective labels.")  # fmt: skip
     if not len(harmful):
         said.append(f"No wrong model loses {HARMFUL:.0%} or more.")
     return " ".join(said)

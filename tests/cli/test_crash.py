@@ -4,6 +4,7 @@ The moments are random with a fixed seed. A third lies anywhere in a run, a thir
 when a temporary file has just appeared, when a piece would be easiest to see.
 """
 
+import functools
 import hashlib
 import os
 import shutil
@@ -65,22 +66,24 @@ def _run_and_kill(command, folder, moment):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory, earnest, votes, fitted):
-    """For each verb: an old output (of other votes), the new one, and how long an uninterrupted run takes."""
+    """Of a verb: an old output (of other votes), the new one, and how long an uninterrupted run takes."""
     folder = tmp_path_factory.mktemp("scene")
     other = folder / "other.csv"
     earnest("simulate", "--out", other, "--texts", "--users", 25, "--comparisons", 9, "--models", 3, "--seed", 9)
     earnest("fit", other, "--out", folder / "other_fit")
-    made = {}
-    for verb in VERBS:
+
+    @functools.cache
+    def of(verb):
         old, new = folder / f"old_{NAMES[verb]}", folder / f"new_{NAMES[verb]}"
         old_fit = folder / "other_fit"
         subprocess.run(_command(verb, other, old_fit, old), check=True, capture_output=True)
         subprocess.run(_command(verb, votes, fitted, new), check=True, capture_output=True)  # compiles
         started = time.perf_counter()
         subprocess.run(_command(verb, votes, fitted, new), check=True, capture_output=True)
-        made[verb] = (old, new, time.perf_counter() - started)
         assert _content(old) != _content(new)
-    return made
+        return old, new, time.perf_counter() - started
+
+    return of
 
 
 def _moments(duration, rng):
@@ -92,7 +95,7 @@ def _moments(duration, rng):
 
 
 def _kill_many(scene, verb, count, seed, votes, fitted, tmp_path):
-    old, new, duration = scene[verb]
+    old, new, duration = scene(verb)
     out = tmp_path / NAMES[verb]
     complete = {_content(old), _content(new)}
     command = _command(verb, votes, fitted, out)
@@ -115,7 +118,7 @@ def _kill_many(scene, verb, count, seed, votes, fitted, tmp_path):
         assert sorted(os.listdir(out)) == sorted(os.listdir(new)), "what killed runs left was not cleaned up"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [pytest.param(v, marks=pytest.mark.long if v == "fit" else ()) for v in VERBS])
 def test_two_kills(scene, verb, votes, fitted, tmp_path):
     _kill_many(scene, verb, 2, 0, votes, fitted, tmp_path)
 

@@ -98,16 +98,16 @@ def test_many_parameters_are_not_weak_by_chance():
 
 def test_the_mean_of_the_population():
     log = KNOWN.simulate(5, 4, 2, seed=0).log
-    table = er.fit_em(KNOWN, log).table
+    table = KNOWN.table(KNOWN.count(log).cells.schema)
     for alpha, beta in ((1.0, 1.0), (0.05, 0.3), (40.0, 3.0), (300.0, 900.0), (1e-5, 3e-5), (1e5, 3e4)):
         free = table.pack({"attentiveness_alpha": np.array(alpha), "attentiveness_beta": np.array(beta)})
         assert mean_attentiveness(KNOWN, table, free) == pytest.approx(alpha / (alpha + beta), rel=1e-6)
     groups = er.BehaviorModel(er.Groups(2), KNOWN.preference, KNOWN.casual)
-    table = er.fit_em(groups, log).table
+    table = groups.table(groups.count(log).cells.schema)
     values = {"attentiveness_level": np.array([0.2, 0.9]), "attentiveness_weight": np.array([0.25, 0.75])}
     assert mean_attentiveness(groups, table, table.pack(values)) == pytest.approx(0.2 * 0.25 + 0.9 * 0.75)
     bell = er.BehaviorModel(er.LogitNormal(), KNOWN.preference, KNOWN.casual)
-    table = er.fit_em(bell, log).table
+    table = bell.table(bell.count(log).cells.schema)
     for loc, scale in ((0.0, 1.0), (1.2, 0.01), (-2.0, 3.0)):
         free = table.pack({"attentiveness_loc": np.array(loc), "attentiveness_scale": np.array(scale)})
         exact = integrate.quad(lambda z: special.expit(loc + scale * z) * stats.norm.pdf(z), -12, 12, epsabs=1e-12)[0]  # noqa: B023

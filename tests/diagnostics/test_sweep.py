@@ -57,8 +57,12 @@ def test_the_verdict_names_who_is_harmless():
         return module._verdict(table)
 
     assert verdict([0.01, 0.3, 0.03, 0.0, 0.0, -0.02]) == (
-        "Harmless wherever it is wrong (under 2% of the effective labels): b. a on logs of b loses 30% of the effective "
+        "Harmless wherever it is wrong (under 2% of the effective labels): b. On logs of b a loses 30% of the effective "
         "labels."
+    )
+    assert verdict([0.01, 0.3, 0.0, 0.0, 0.2, 0.1]) == (
+        "On logs of b every wrong model loses 20% to 30% of the effective labels. On logs of c b loses 10% of the "
+        "effective labels."
     )
     assert verdict([0.03] * 6) == "No wrong model loses 5% or more."
 

@@ -238,8 +238,7 @@ def agree(one, other, names=GLOBALS):
 # PyMC compiles for long; that its explicit form is right is also shown by test_bayes_exact.
 ROADS = [
     ("numpyro", "explicit"),
-    ("pymc", "marginal"),
-    pytest.param("pymc", "explicit", marks=pytest.mark.long),
+    *(pytest.param("pymc", latent, marks=pytest.mark.long) for latent in ("marginal", "explicit")),
 ]
 
 
@@ -290,6 +289,7 @@ def test_chains_end_when_one_of_them_is_interrupted(log, fit):
     assert max(done) < 1000
 
 
+@pytest.mark.long
 def test_vectorised_chains_are_the_same_chains(log, fit, tree):
     """As on an accelerator: all chains in one program."""
     from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
