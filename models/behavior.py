@@ -11,7 +11,7 @@ import numpy as np
 from ..comparisons.cells import Counts
 from ..comparisons.context import PREVIOUS, TIMESTAMP
 from ..comparisons.counting import check_one_at_a_time, count_cells
-from ..comparisons.errors import EarnestError, InputError
+from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.schema import Schema
 from . import declaration
@@ -19,6 +19,7 @@ from .attention import Attention
 from .attentiveness import Beta
 from .casual import PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Preference
+from .covariates import check_of_user
 from .crossed import Crossed
 from .gold import GOLD, GOLD_USER, Gold
 from .kinds import Kinds
@@ -83,6 +84,15 @@ class BehaviorModel:
                 )
             if reason := component.objection(self):
                 raise EarnestError(f"{type(component).__name__} cannot stand {reason}")
+        if self.attention is not None and self.attentiveness.slopes:
+            own, beside = (type(part).__name__ for part in (self.attentiveness, self.attention))
+            if not self.attention.has("log_odds"):
+                raise EarnestError(
+                    f"{own} with covariates cannot stand beside {beside}: users' covariates enter by the odds of single "
+                    "votes, which it does not leave apart"
+                )
+            if shared := sorted(set(self.attentiveness.of_user).intersection(self.attention.context)):
+                raise EarnestError(f"{own} and {beside} both have a slope on {shared[0]!r}: name it in one of them")
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -168,17 +178,7 @@ class BehaviorModel:
     def check_users(self, counts: Counts, source: str) -> None:
         """Raise an `InputError` where a column that is known of the user differs between a user's comparisons."""
         for name in self.of_user:
-            value = np.asarray(counts.cells[name])[counts.cell]
-            first = value[np.unique(counts.user, return_index=True)[1]]
-            other = value != first[np.unique(counts.user, return_inverse=True)[1]]
-            if other.any():
-                entry = int(np.argmax(other))
-                same = value[counts.user == counts.user[entry]]
-                raise InputError(
-                    f"{source}: user {str(counts.users[counts.user[entry]])!r} has {name} = {same[0]:g} and "
-                    f"{value[entry]:g}; a covariate of users is the same in all of a user's comparisons. One that is "
-                    f"not moves attention: BehaviorModel(attention=SampleAttention(({name!r},)))"
-                )
+            check_of_user(name, counts, source)
 
     def attends(self, users: Any) -> np.ndarray:
         """Which of some users are known to attend, (user,) booleans."""

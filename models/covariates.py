@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..comparisons.cells import Cells
+from ..comparisons.cells import Cells, Counts
 from ..comparisons.context import NAMED, PREVIOUS
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.schema import Schema
 from .component import CellView, Component
 from .namespace import Namespace
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "Scaled", "Standardised", "check_number", "check_positive", "column_names", "finite_numbers", "linear",
+    "Scaled", "Standardised", "check_number", "check_of_user", "check_positive", "column_names", "finite_numbers", "linear",
     "log_moments", "shifted",
 ]  # fmt: skip
 
@@ -155,6 +155,20 @@ def check_number(owner: object, setting: str, positive: bool = False) -> None:
     if value is not None and not (_number(value) and (value > 0 or not positive)):
         raise EarnestError(
             f"{type(owner).__name__}({setting}={value!r}): expected a {'positive ' * positive}number or None"
+        )
+
+
+def check_of_user(column: str, counts: Counts, source: str) -> None:
+    """Raise an `InputError` where a column that is known of the user differs between a user's comparisons."""
+    value = np.asarray(counts.cells[column])[counts.cell]
+    _, first, user = np.unique(counts.user, return_index=True, return_inverse=True)
+    other = value != value[first][user]
+    if other.any():
+        entry = int(np.argmax(other))
+        raise InputError(
+            f"{source}: user {str(counts.users[counts.user[entry]])!r} has {column} = {value[first][user[entry]]:g} and "
+            f"{value[entry]:g}; a covariate of users is the same in all of a user's comparisons. One that is not moves "
+            f"attention: BehaviorModel(attention=SampleAttention(({column!r},)))"
         )
 
 

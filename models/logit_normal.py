@@ -78,16 +78,6 @@ class LogitNormal(Standardised, Attentiveness):
     def slopes(self) -> tuple[str, ...]:
         return ("attentiveness_slope",) if self.covariates else ()
 
-    def objection(self, model: Any) -> str:
-        other = model.attention
-        if not self.covariates or other is None:
-            return ""
-        if not other.has("log_odds"):
-            return f"beside {type(other).__name__} with covariates: they move the odds of single votes, it has none"
-        if shared := sorted(set(self.covariates) & set(other.context)):
-            return f"beside {type(other).__name__} on the same column {shared[0]!r}: only the sum of slopes is known"
-        return ""
-
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         named = (("covariate", self.covariates),)
         slope = (Parameter("attentiveness_slope", self.slope_prior, ("covariate",), named),)
