@@ -88,8 +88,8 @@ class BehaviorModel:
             own, beside = (type(part).__name__ for part in (self.attentiveness, self.attention))
             if not self.attention.has("log_odds"):
                 raise EarnestError(
-                    f"{own} with covariates cannot stand beside {beside}: users' covariates enter by the odds of single "
-                    "votes, which it does not leave apart"
+                    f"{own} with covariates cannot stand beside {beside}: covariates move the odds of each vote on "
+                    "its own, and it has another way from attentiveness to votes"
                 )
             if shared := sorted(set(self.attentiveness.of_user).intersection(self.attention.context)):
                 raise EarnestError(f"{own} and {beside} both have a slope on {shared[0]!r}: name it in one of them")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "Scaled", "Standardised", "check_number", "check_of_user", "check_positive", "column_names", "finite_numbers", "linear",
-    "log_moments", "shifted",
+    "Scaled", "Standardised", "check_number", "check_of_user", "check_positive", "column_names", "finite_numbers",
+    "linear", "log_moments", "shifted",
 ]  # fmt: skip
 
 _RESERVED = frozenset(("user", "model_a", "model_b", "winner", "gold", "gold_user", PREVIOUS, *NAMED))
@@ -165,9 +165,9 @@ def check_of_user(column: str, counts: Counts, source: str) -> None:
     other = value != value[first][user]
     if other.any():
         entry = int(np.argmax(other))
+        name, before = str(counts.users[counts.user[entry]]), value[first][user[entry]]
         raise InputError(
-            f"{source}: user {str(counts.users[counts.user[entry]])!r} has {column} = {value[first][user[entry]]:g} and "
-            f"{value[entry]:g}; a covariate of users is the same in all of a user's comparisons. One that is not moves "
+            f"{source}: user {name!r} has {column} = {before:g} and {value[entry]:g}; a covariate of users is the same in all of a user's comparisons. One that is not moves "
             f"attention: BehaviorModel(attention=SampleAttention(({column!r},)))"
         )
 
