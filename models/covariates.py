@@ -167,8 +167,9 @@ def check_of_user(column: str, counts: Counts, source: str) -> None:
         entry = int(np.argmax(other))
         name, before = str(counts.users[counts.user[entry]]), value[first][user[entry]]
         raise InputError(
-            f"{source}: user {name!r} has {column} = {before:g} and {value[entry]:g}; a covariate of users is the same in all of a user's comparisons. One that is not moves "
-            f"attention: BehaviorModel(attention=SampleAttention(({column!r},)))"
+            f"{source}: user {name!r} has {column} = {before:g} and {value[entry]:g}; a covariate of users is the "
+            "same in all of a user's comparisons. One that is not moves attention: "
+            f"BehaviorModel(attention=SampleAttention(({column!r},)))"
         )
 
 
