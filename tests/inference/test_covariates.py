@@ -1,7 +1,10 @@
 """Covariates of users: cohorts that differ in attentiveness, against integrals written down a second time."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate, optimize, stats
 from scipy.special import expit
@@ -18,6 +21,8 @@ from earnest.inference.users_given import users_given
 NAMES = {"user": "user", "model_a": "model_a", "model_b": "model_b", "winner": "winner"}
 # Given, so that logs share what is compiled: the slope is then half the difference of the cohorts.
 COHORTS = er.BehaviorModel(er.LogitNormal(covariates=("from_web",), centres=(0.5,), scales=(0.5,)))
+# Of few users the mode of the scale may be 0, and integrals over it would be of one point.
+SPREAD = er.BehaviorModel(replace(COHORTS.attentiveness, scale_prior=er.priors.LogNormal(0.0, 0.3)))
 OUTCOMES = {"model_a": 0, "model_b": 1}
 
 
@@ -32,9 +37,11 @@ def told(slope, votes, seed=1, users=120, models=2, model=COHORTS, **others):
 
 @pytest.fixture(scope="module")
 def small():
-    """A fit whose users gave 1 to 12 votes."""
-    truth = told(1.2, [1, 2, 3, 5, 8, 12] * 5, users=30)
-    return er.fit_em(COHORTS, truth.log), truth
+    """A fit whose users gave 1 to 30 votes, in a population that is neither narrow nor wide."""
+    truth = told(1.2, [1, 2, 4, 8, 16, 30] * 5, users=30, skill=[1.0, -1.0], attentiveness_scale=1.2)
+    fit = er.fit_em(SPREAD, truth.log)
+    assert 0.5 < float(fit.parameters["attentiveness_scale"]) < 2
+    return fit, truth
 
 
 class Oracle:
@@ -148,10 +155,11 @@ def test_the_mean_of_the_population_is_that_of_its_cohorts(small):
     ]
     assert mean_attentiveness(fit.model, fit.table, fit.free, fit.counts) == pytest.approx(np.mean(exact), rel=1e-8)
     np.testing.assert_allclose(means_expected(fit), np.tile(exact, 15), rtol=1e-8)
-    grid = (np.arange(4000) + 0.5) / 4000
-    density = fit.population_density(grid)
-    assert density.mean() == pytest.approx(1.0, abs=1e-6)
-    assert (grid * density).mean() == pytest.approx(np.mean(exact), abs=1e-6)
+    logit = np.linspace(-34, 34, 20001)
+    eta = expit(logit)
+    density = fit.population_density(eta) * eta * expit(-logit)
+    assert integrate.trapezoid(density, logit) == pytest.approx(1.0, abs=1e-6)
+    assert integrate.trapezoid(eta * density, logit) == pytest.approx(np.mean(exact), abs=1e-6)
 
 
 def test_users_of_checks_and_bands_are_the_fitted_ones(small):
@@ -160,13 +168,13 @@ def test_users_of_checks_and_bands_are_the_fitted_ones(small):
     eta = drawn_of_fit(fit, 2000).eta
     assert np.abs(eta.mean(0) - fit.attentiveness["mean"]).max() < 0.12  # they carry the globals' uncertainty, too
     belief = believed(fit, truth.log, 400, np.random.default_rng(1))
-    same = np.mean([users.attentiveness for _, users in belief.same_users(3)], axis=0)
+    with jax.enable_x64(True):
+        same = np.mean([users.attentiveness for _, users in belief.same_users(3)], axis=0)
     assert np.abs(same - fit.attentiveness["mean"]).max() < 0.15
     rng = np.random.default_rng(2)
     new = np.mean([belief.new_users(rng, draw).attentiveness for draw in range(400)], axis=0)
-    assert np.abs(new - means_expected(fit)).max() < 0.08
-    curve = er.thresholds(fit)
-    assert 0 <= curve.recommend() <= 1
+    assert np.abs(new - means_expected(fit)).max() < 0.1
+    assert er.thresholds(fit).recommend().threshold <= fit.attentiveness["mean"].max()
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +184,7 @@ def large():
 
 def test_the_difference_of_cohorts_is_found(large):
     """Intervals hold the truth; users of few votes are drawn towards their own cohort, and one without is its mean."""
-    held = []
+    held, covered = [], []
     for truth in large:
         fit = er.fit_em(COHORTS, truth.log)
         assert fit.status == "converged"
@@ -184,8 +192,7 @@ def test_the_difference_of_cohorts_is_found(large):
         held.append(low[0] < 0.8 < high[0])
         assert low[0] > 0.3
         both = fit.attentiveness.merge(truth.attentiveness, on="user", suffixes=("", "_true"))
-        inside = (both["lower"] <= both["attentiveness"]) & (both["attentiveness"] <= both["upper"])
-        assert 0.8 < inside.mean() < 0.99
+        covered.append(((both["lower"] <= both["attentiveness"]) & (both["attentiveness"] <= both["upper"])).mean())
         few, own = fit.attentiveness["comparisons"].to_numpy() == 1, means_expected(fit)
         other = np.unique(own)[::-1][np.searchsorted(np.unique(own), own)]
         mean = fit.attentiveness["mean"].to_numpy()
@@ -193,6 +200,7 @@ def test_the_difference_of_cohorts_is_found(large):
         assert (np.abs(mean - own) < np.abs(mean - other))[few].all()
         assert np.abs((mean - own)[few].mean()) < 0.05
     assert sum(held) >= 3
+    assert 0.8 < np.mean(covered) < 0.97
 
 
 def test_without_covariates_nothing_is_known_of_cohorts():
@@ -229,7 +237,7 @@ def test_a_column_that_differs_within_a_user_is_refused(small):
     with pytest.raises(InputError, match="together with the fit's own votes: user"):
         fit.update(later)
     with pytest.raises(InputError, match="together with the fit's own votes: user"):
-        er.write_preferences(later, "nowhere.jsonl", fit)
+        fit.label_table(later)
 
 
 def test_what_stands_beside_them():
@@ -295,6 +303,11 @@ def test_a_fit_comes_back_and_its_weights_are_written(small, tmp_path):
     again = er.load(tmp_path / "fit")
     assert again.model == fit.model == er.BehaviorModel.from_toml(fit.model.to_toml())
     np.testing.assert_allclose(again.score(truth.log)["mean"], fit.attentiveness["mean"], atol=1e-9)
+    texts = COHORTS.simulate(30, 5, 2, seed=4, texts=True, columns={"from_web": halves}).log
+    er.write_preferences(texts, tmp_path / "out.jsonl", again)
+    written = pd.read_json(tmp_path / "out.jsonl", lines=True)
+    assert written["weight"].between(0, 1).all()
+    assert len(written) == len(texts)
     kept = er.filter_log(truth.log, again, 0.6)
     assert len(kept) == int(fit.attentiveness.query("mean >= 0.6")["comparisons"].sum())
     assert er.BehaviorModel.from_toml('[attentiveness]\ncomponent = "LogitNormal"\n') == er.BehaviorModel(
