@@ -126,8 +126,9 @@ def test_quantiles_probabilities_and_draws(small, oracles):
     for u in range(0, len(users), 4):
         oracle = oracles[users[u]]
         exact = [oracle.quantile(level) for level in levels]
-        np.testing.assert_allclose(found[True][u], exact, atol=1e-6)
-        np.testing.assert_allclose(found[False][u], exact, atol=1e-6)
+        # Between nodes quantiles are read off a normal-score scale, with or without covariates.
+        np.testing.assert_allclose(found[True][u], exact, atol=5e-6)
+        np.testing.assert_allclose(found[False][u], exact, atol=5e-6)
         np.testing.assert_allclose(drawn.attentiveness[:, u], exact, atol=2e-5)
         assert drawn.mean[0, u] == pytest.approx(oracle.mean(), abs=1e-6)
         assert above[u] == pytest.approx(1 - oracle.below(0.6), abs=1e-6)
