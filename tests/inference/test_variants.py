@@ -239,7 +239,7 @@ class SimpleView(dict):
     """As much of a view of cells as a scale is taken from."""
 
 
-@pytest.mark.parametrize("name", ["style", "skills by category", "cohorts"])
+@pytest.mark.parametrize("name", ["style", "skills by category", pytest.param("cohorts", marks=pytest.mark.long)])
 def test_calibration_shows_the_columns(name):
     """Both logs and fits have them: twenty replications run, and the truth's density is the statement's own."""
     design = Design(12, 6, 3)
