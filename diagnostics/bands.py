@@ -207,7 +207,7 @@ def _left_out(model: BehaviorModel, counts: Counts, values: dict[str, np.ndarray
     above, below = np.zeros(len(cell)), np.zeros(len(cell))
     for s, attentiveness in enumerate(eta):
         given = {name: value[s] for name, value in values.items()}
-        chances = cell_chances(NUMPY, model, given, view)
+        chances = cell_chances(NUMPY, model, given, view, given_own=True)
         a = np.abs(attentiveness)[user]
         p, c = (np.atleast_2d(part)[:, cell] for part in (chances.p, chances.c))
         own = np.broadcast_to(a, p.shape)  # (kind, entry)

@@ -17,7 +17,7 @@ from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
 from ..models.behavior import BehaviorModel
-from ..models.choices import choose, draw_users
+from ..models.choices import choose, draw_users, with_covariates
 from ..models.component import CellView
 from ..models.simulate import Shown, draw_columns
 
@@ -155,5 +155,6 @@ def tell(model: BehaviorModel, design: Design, seed: int | Sequence[int]) -> Tol
     users = draw_users(model, rng, values, schema, model.attends(design.user_names))
     view = CellView.of(Cells(schema, first, second, np.zeros(len(user), dtype=int), columns.context))
     model = model.measure(view, np.ones(len(user)))
+    users = with_covariates(model, values, view, users, user)
     chosen = choose(model, rng, values, view, users, user)
     return Told(values, users.attentiveness, chosen.outcome, chosen.told)

@@ -168,7 +168,7 @@ def _meaning(fit: Fit, step: np.ndarray, prior: np.ndarray) -> str:
                                       np.asarray(high[parameter.name]), shape)))  # fmt: skip
     changes.sort(key=lambda change: -change[0])
     noticed = [text for size, text in changes if size >= _NOTICED * changes[0][0]][:4]
-    means = [mean_attentiveness(fit.model, fit.table, end) for end in ends]
+    means = [mean_attentiveness(fit.model, fit.table, end, fit.counts) for end in ends]
     return f"{', '.join(noticed)} (mean attentiveness from {means[0]:.2f} to {means[1]:.2f})"
 
 

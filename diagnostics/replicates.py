@@ -20,6 +20,7 @@ from ..comparisons.schema import OUTCOMES, Schema
 from ..comparisons.sql import ident, literal
 from ..inference.arrays import JNP, Group, over_chunks
 from ..inference.bracket import cell_chances
+from ..inference.cohorts import eta_at, row_of_each_user
 from ..inference.draws import around, flat_draws, sampled
 from ..inference.marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from ..inference.nodes import Nodes
@@ -27,7 +28,7 @@ from ..inference.results import Fit
 from ..inference.thinning import evenly
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
-from ..models.choices import Users, carried, draw_users, in_turn
+from ..models.choices import Users, carried, draw_users, in_turn, with_covariates
 from ..models.component import CellView
 from ..models.gold import GOLD
 from ..models.namespace import NUMPY
@@ -63,9 +64,9 @@ class Rows:
     users: np.ndarray
 
     def chances(self, model: BehaviorModel, values: Mapping[str, Any]) -> Tables:
-        """What a model makes of everything shown."""
+        """What a model makes of everything shown, given users' own attentiveness."""
         outcomes = range(self.cells.schema.n_outcomes)
-        each = [cell_chances(NUMPY, model, values, self.cells.with_outcome(y)) for y in outcomes]
+        each = [cell_chances(NUMPY, model, values, self.cells.with_outcome(y), True) for y in outcomes]
         p, c = (np.stack([np.atleast_2d(part) for part in parts])
                 for parts in ([one.p for one in each], [one.c for one in each]))  # fmt: skip
         stay = model.stay(NUMPY, values)
@@ -206,7 +207,12 @@ class Believed:
 
     def new_users(self, rng: np.random.Generator, draw: int) -> Users:
         """A new user in the place of each."""
-        return draw_users(self.model, rng, self.at(draw), self.counts.cells.schema, self.sure)
+        users = draw_users(self.model, rng, self.at(draw), self.counts.cells.schema, self.sure)
+        return with_covariates(self.model, self.at(draw), self._each[0], users, self._each[1])
+
+    @cached_property
+    def _each(self) -> tuple[CellView, np.ndarray]:
+        return row_of_each_user(self.counts)
 
     def same_users(self, seed: int) -> Iterator[tuple[int, Users]]:
         """(draw, the log's users given their votes); fewer where users are many.
@@ -249,7 +255,7 @@ def _at_nodes(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, s
     def one(group: Group, at: Nodes) -> tuple[Any, Any]:
         log_weights = log_posterior_by_kind(model, schema, values, group, at, chances)[1]
         weights = jnp.exp(jnp.concatenate(list(log_weights), axis=1))
-        eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
+        eta = eta_at(model, values, group, at.latent, chances)
         return jnp.cumsum(weights, axis=1), jnp.broadcast_to(eta, (weights.shape[0], eta.shape[-1]))
 
     reached, eta = (a.reshape(-1, a.shape[-1]) for a in over_chunks(one, problem.group, nodes))

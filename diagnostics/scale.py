@@ -7,6 +7,7 @@ moves; how far it can be moved is its profile-likelihood interval (model.md, sec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..comparisons.cells import Counts
 from ..inference.arrays import JNP, float64
+from ..inference.cohorts import Cohorts, cohorts_of, row_of_each_user
 from ..inference.compiled import values_at
 from ..inference.draws import free_draws
 from ..inference.em import MarginalEM
@@ -26,6 +28,7 @@ from ..inference.thinning import evenly
 from ..inference.users import workload
 from ..models.behavior import BehaviorModel
 from ..models.component import Attentiveness, Finite
+from ..models.covariates import shifted
 from ..models.parameters import ParameterTable
 from .profile import Function, Profile, profile
 
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
     from ..comparisons.log import ComparisonLog
     from ..inference import Fit
 
-__all__ = ["WIDEST", "Scale", "mean_attentiveness", "scale_of", "scale_of_fit", "scale_of_posterior"]
+__all__ = [
+    "WIDEST", "Scale", "mean_attentiveness", "means_expected", "scale_of", "scale_of_fit", "scale_of_posterior",
+]  # fmt: skip
 
 WIDEST = 1.5
 """Factor between the ends of the interval beyond which only the ranking is identified (model.md, section 10)."""
@@ -101,27 +106,41 @@ def _free_sd(spread: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("model", "table"))
-def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any) -> Any:
-    values, population = table.unpack(JNP, free), model.attentiveness
-    kinds = model.kinds(table.schema)
+def _log_mean(model: BehaviorModel, table: ParameterTable, free: Any, cohorts: Cohorts | None = None) -> Any:
+    values = table.unpack(JNP, free)
+    if cohorts is None:
+        return _log_mean_at(model, table, values)
+    offsets = model.attentiveness.offset(JNP, values, cohorts.cells)
+    log_means = jax.vmap(lambda offset: _log_mean_at(model, table, values, offset))(offsets)
+    return jax.scipy.special.logsumexp(log_means + jnp.log(cohorts.share))
+
+
+def _log_mean_at(model: BehaviorModel, table: ParameterTable, values: Any, offset: Any = None) -> Any:
+    """Log of the mean attentiveness of users whose logit is moved by an offset (scalar)."""
+    population, kinds = model.attentiveness, model.kinds(table.schema)
+
+    def own(eta: Any) -> Any:
+        return eta if offset is None else shifted(JNP, eta, offset)
+
     if kinds.size > 1:
         # Positive where most users attend in earnest; beyond, the ranking itself has turned.
-        by_sign, shares = _mean_by_sign(model, values, table), jnp.exp(model.log_shares(JNP, values, table.schema))
+        by_sign, shares = _mean_by_sign(model, values, table, own), jnp.exp(model.log_shares(JNP, values, table.schema))
         factor = jnp.asarray(kinds.factor, dtype=float).reshape(len(by_sign), -1)
         return jnp.log(jnp.maximum(jnp.sum(factor * by_sign[:, None] * shares / jnp.sum(shares)), 1e-9))
     # Two Gauss nodes are exact for a mean, however narrow or split the population is.
     rule = population.gauss(JNP, values, 2 if population.gauss_exact else 257)
     if rule is not None:
-        return jax.scipy.special.logsumexp(rule[1] + jnp.log(rule[0]))
+        return jax.scipy.special.logsumexp(rule[1] + jnp.log(own(rule[0])))
     log_weights, log_a = _on_grid(population, values, table)
+    log_a = log_a if offset is None else jnp.log(own(jnp.exp(log_a)))
     return jax.scipy.special.logsumexp(log_weights + log_a) - jax.scipy.special.logsumexp(log_weights)
 
 
-def _mean_by_sign(model: BehaviorModel, values: Any, table: ParameterTable) -> Any:
+def _mean_by_sign(model: BehaviorModel, values: Any, table: ParameterTable, own: Callable[[Any], Any]) -> Any:
     """E[|eta|; sign] of the population for each of its signs, (sign,)."""
     log_weights, log_a = _on_grid(model.attentiveness, values, table)
     weights = jnp.exp(jnp.atleast_2d(log_weights) - jax.scipy.special.logsumexp(log_weights))
-    return jnp.sum(weights * jnp.exp(log_a), axis=1)
+    return jnp.sum(weights * own(jnp.exp(log_a)), axis=1)
 
 
 def _on_grid(population: Attentiveness, values: Any, table: ParameterTable) -> tuple[Any, Any]:
@@ -138,9 +157,29 @@ _log_mean_and_slope = jax.jit(jax.value_and_grad(_log_mean, argnums=2), static_a
 
 
 @float64
-def mean_attentiveness(model: BehaviorModel, table: ParameterTable, free: np.ndarray) -> float:
-    """Mean attentiveness of the population at free parameters (size,)."""
-    return float(np.exp(_log_mean(model, table, jnp.asarray(free))))
+def mean_attentiveness(
+    model: BehaviorModel, table: ParameterTable, free: np.ndarray, counts: Counts | None = None
+) -> float:
+    """Mean attentiveness of the population at free parameters (size,).
+
+    Where covariates of users move it, over the users in the counts; without counts, of users in the middle.
+    """
+    cohorts = None if counts is None else cohorts_of(model, counts)
+    return float(np.exp(_log_mean(model, table, jnp.asarray(free), cohorts)))
+
+
+@float64
+def means_expected(fit: Fit) -> np.ndarray | float:
+    """Mean attentiveness of users with each user's covariates, (user,); one number where the model has none."""
+    if not fit.model.attentiveness.slopes:
+        return mean_attentiveness(fit.model, fit.table, fit.free)
+    values, (view, owner) = fit.table.unpack(JNP, jnp.asarray(fit.free)), row_of_each_user(fit.counts)
+    offset = np.zeros(len(fit.counts.users))
+    offset[owner] = np.asarray(fit.model.attentiveness.offset(JNP, values, view))
+    # Smooth in the offset, so that a user's is read off between points.
+    at = np.linspace(offset.min(), offset.max(), 257)
+    means = jnp.exp(jax.vmap(lambda one: _log_mean_at(fit.model, fit.table, values, one))(jnp.asarray(at)))
+    return np.asarray(np.interp(offset, at, np.asarray(means)))
 
 
 @float64
@@ -154,11 +193,11 @@ def scale_of(model: BehaviorModel, counts: Counts, free: np.ndarray, spread: np.
         spread: its covariance, (size, size), for the scale of the search.
         known: where the scale is open, also ask what would be, were the preference known.
     """
-    table = model.table(counts.cells.schema)
+    table, cohorts = model.table(counts.cells.schema), cohorts_of(model, counts)
     log_likelihood = _log_likelihood(model, counts, free)
 
     def log_mean(z: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _log_mean_and_slope(model, table, jnp.asarray(z))
+        value, slope = _log_mean_and_slope(model, table, jnp.asarray(z), cohorts)
         return float(value), np.asarray(slope)
 
     def interval(fixed: np.ndarray | None) -> Profile:

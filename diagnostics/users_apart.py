@@ -28,6 +28,7 @@ from ..inference.users import workload
 from ..models.behavior import BehaviorModel
 from ..models.component import CellView
 from ..models.gold import GOLD
+from .scale import means_expected
 
 if TYPE_CHECKING:
     from ..inference import Fit
@@ -84,8 +85,9 @@ def _log_marginals(model: BehaviorModel, values: Any, problem: Problem, chances:
 def votes_and_attentiveness(fit: Fit) -> dict[str, float]:
     """Does attentiveness go with the number of votes, which the model takes to be independent of it?
 
-    Under the model a user's posterior mean has the population's mean as its expectation, however many votes they gave.
-    So the slope of m_u on log2 n_u is held against zero, with standard errors that allow for unequal variances (HC1).
+    Under the model a user's posterior mean has the population's mean (of users with the same covariates) as its
+    expectation, however many votes they gave. So the slope of m_u, less that, on log2 n_u is held against zero, with
+    standard errors that allow for unequal variances (HC1).
 
     Returns:
         slope (change of mean attentiveness for twice the votes), standard_error, p (two-sided), each NaN where all
@@ -93,7 +95,10 @@ def votes_and_attentiveness(fit: Fit) -> dict[str, float]:
 
     Reference: White (1980), Econometrica 48.
     """
-    frame = fit.attentiveness[~fit.model.attends(fit.attentiveness["user"])]
+    frame = fit.attentiveness
+    if fit.model.attentiveness.slopes:
+        frame = frame.assign(mean=frame["mean"] - means_expected(fit))
+    frame = frame[~fit.model.attends(frame["user"])]
     n, m = (frame[name].to_numpy(dtype=float) for name in ("comparisons", "mean"))
     unknown = {"slope": float("nan"), "standard_error": float("nan"), "p": float("nan")}
     if len(n) < 3 or np.ptp(n) == 0 or np.ptp(m) == 0:

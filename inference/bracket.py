@@ -47,6 +47,7 @@ class Chances:
             the larger of the two; they are factors of p and c.
         log_scale: None, or log of that larger one, (cell,), which a log-likelihood has beside each vote's bracket.
         stay: None, or the probability that a vote is given in the state of the one before, (state,); see `chain`.
+        own: None, or the part of l that is the user's own, by which attentiveness itself is moved, (cell,).
         log_shares: log share of each kind as far as `BehaviorModel.log_shares` goes, or None without kinds.
     """
 
@@ -57,6 +58,7 @@ class Chances:
     evidence: tuple[Any, Any] | None = None
     stay: Any = None
     log_scale: Any = None
+    own: Any = None
 
     @property
     def by_kind(self) -> bool:
@@ -64,11 +66,17 @@ class Chances:
         return bool(self.p.ndim == 2)
 
 
-def cell_chances(xp: Namespace, model: BehaviorModel, values: Values, cells: CellView) -> Chances:
-    """What a model makes of cells at these values, in any array namespace."""
+def cell_chances(
+    xp: Namespace, model: BehaviorModel, values: Values, cells: CellView, given_own: bool = False
+) -> Chances:  # fmt: skip
+    """What a model makes of cells at these values, in any array namespace.
+
+    With `given_own` eta is a user's own attentiveness, in which what is known of the user is already.
+    """
     log_p, log_c = model.log_prob(xp, values, cells)
     shares = model.log_shares(xp, values, cells.schema) if log_p.ndim == 2 else None
-    moved, seen = model.log_odds(xp, values, cells), model.evidence(xp, values, cells)
+    moved = model.moved(xp, values, cells) if given_own else model.log_odds(xp, values, cells)
+    own, seen = None if given_own else model.offset(xp, values, cells), model.evidence(xp, values, cells)
     if seen is not None:
         # Only their ratio tells of attention, and both may be as small as no number can be.
         log_scale = xp.maximum(*seen)
@@ -81,7 +89,7 @@ def cell_chances(xp: Namespace, model: BehaviorModel, values: Values, cells: Cel
     if moved is None:
         return Chances(xp.exp(log_p), xp.exp(log_c), None, shares, stay=model.stay(xp, values))
     more, less = xp.log_sigmoid(moved), xp.log_sigmoid(-moved)
-    return Chances(xp.exp(log_p + more), xp.exp(log_c + less), (xp.exp(more), xp.exp(less)), shares)
+    return Chances(xp.exp(log_p + more), xp.exp(log_c + less), (xp.exp(more), xp.exp(less)), shares, own=own)
 
 
 def settled(*arrays: Any) -> Any:

@@ -77,11 +77,22 @@ class Statement:
         return cell_chances(xp, self.model, values, self.tally.cells)
 
     def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
-        """Attentiveness of every user and its complement at latents of the explicit form, (user,) each."""
+        """Attentiveness of every user and its complement at latents of the explicit form, (user,) each.
+
+        What is known of the user is not in it, but in `chances`.
+        """
         log_a, log_rest = self.model.attentiveness.attention(xp, values, latent)
         a, rest = xp.exp(log_a), xp.exp(log_rest)
         sure = self.model.attends(self.tally.users)
         return (xp.where(sure, 1.0, a), xp.where(sure, 0.0, rest)) if sure.any() else (a, rest)
+
+    def offset(self, chances: Chances) -> Any:
+        """By how much what is known of every unit's users moves the logit of their attentiveness, (unit,); else 0."""
+        return 0.0 if chances.own is None else chances.own[self.tally.cell_of_unit]
+
+    def attentiveness(self, xp: Namespace, values: Values, latent: Any, chances: Chances) -> Any:
+        """Users' own attentiveness at latents of the explicit form, (user,)."""
+        return self.attention(xp, values, latent + self.offset(chances))[0]
 
     def rules(self, xp: Namespace, values: Values, chances: Chances) -> list[tuple[Any, Any, Any]]:
         """log w, a, 1 - a of every piece's nodes; with kinds of users, log w of all of them."""

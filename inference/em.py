@@ -65,10 +65,10 @@ def em_step(
     image = maximize_population(model, table, image, problem, nodes, expected, prior)
     if model.attention is not None and not model.attention.has("log_odds"):
         image = maximize_attention(model, table, image, problem.cells, expected, prior)
-    elif model.attention is not None:
-        # Its votes and nodes do not come apart into expected counts: the marginal objective itself is climbed, which
+    if moving := model.moving(table.schema):
+        # Their votes and nodes do not come apart into expected counts: the marginal objective itself is climbed, which
         # is as monotone (ECME; Liu and Rubin 1994, Biometrika 81).
-        image = climb(model.attention, table, image, lambda z: log_objective(model, prior, z, problem, nodes))
+        image = climb(moving, table, image, lambda z: log_objective(model, prior, z, problem, nodes))
     return objective, image, told
 
 

@@ -232,9 +232,11 @@ def _check_label(model: BehaviorModel, schema: Schema) -> None:
         )
     for component in model.components:
         kinds = isinstance(component, Preference | Casual) and component.kinds(schema)
-        if getattr(component, "signed", False) or isinstance(component, Attention) or kinds:
+        covariates = "'s covariates" if getattr(component, "slopes", ()) else ""
+        if getattr(component, "signed", False) or isinstance(component, Attention) or kinds or covariates:
             raise EarnestError(
-                f"method='label' estimates one attentiveness a user and knows nothing of {type(component).__name__}; "
+                "method='label' estimates one attentiveness a user and knows nothing of "
+                f"{type(component).__name__}{covariates}; "
                 "fit with method='marginal'"
             )
 

@@ -77,7 +77,7 @@ def numpyro_model(statement: Statement) -> Callable[..., None]:
         with numpyro.plate("user", len(tally)):
             logit = numpyro.sample(LATENT, Logits(statement.model.attentiveness, values))
             a, rest = statement.attention(JNP, values, logit)
-            numpyro.deterministic("attentiveness", a)
+            numpyro.deterministic("attentiveness", statement.attentiveness(JNP, values, logit, chances))
             numpyro.sample(VOTES, ConditionalVotes(statement, chances, a, rest), obs=votes)
 
     return earnest_model

@@ -65,7 +65,7 @@ def pymc_model(statement: Statement) -> Any:
         if statement.form == "marginal":
             _marginal_votes(statement, chances, statement.rules(PT, values, chances))
         else:
-            _conditional_votes(statement, chances, *_attention(statement, values))
+            _conditional_votes(statement, chances, *_attention(statement, values, chances))
     return native
 
 
@@ -269,7 +269,7 @@ def _votes(statement: Statement, inputs: list[Any], logp: Any, random: Any, sign
     )
 
 
-def _attention(statement: Statement, values: dict[str, Any]) -> tuple[Any, Any]:
+def _attention(statement: Statement, values: dict[str, Any], chances: Chances) -> tuple[Any, Any]:
     """The population of users, as its component declares it: attentiveness and its complement, (user,) each."""
     component = statement.model.attentiveness
     own = [p.name for p in component.parameters(statement.tally.schema)]
@@ -295,7 +295,10 @@ def _attention(statement: Statement, values: dict[str, Any]) -> tuple[Any, Any]:
         class_name="Population",
     )
     a, rest = statement.attention(PT, values, logit)
-    return pm.Deterministic("attentiveness", a, dims="user"), rest
+    if chances.own is None:
+        return pm.Deterministic("attentiveness", a, dims="user"), rest
+    pm.Deterministic("attentiveness", statement.attentiveness(PT, values, logit, chances), dims="user")
+    return a, rest
 
 
 def _once(inputs: Sequence[Any], dims: Sequence[int]) -> list[Any]:

@@ -29,6 +29,7 @@ from ..models.namespace import NUMPY
 from .arrays import JNP, Sparse, float64, over_chunks
 from .bracket import Chances, sparse_bracket
 from .chain import attended_entries
+from .cohorts import eta_at
 from .effects import alike
 from .label import fixed_point
 from .marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
@@ -68,6 +69,7 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
     counts, by_pair = count_for(fit, log)
     schema = usable_schema(fit.schema, counts, by_pair)
     joined = join(_history(fit, counts), counts, schema)
+    fit.model.check_users(joined.counts, f"{log.source}, together with the fit's own votes")
     entries = label_entries(fit, joined.counts, schema, points)
     wanted = joined.second > 0
     frame = _named(fit, joined, schema, entries, wanted)
@@ -197,7 +199,8 @@ def _marginal_parts(
         p, c = (jnp.atleast_2d(part) for part in (chances.p, chances.c))
         sums = jax.lax.map(of_kind, (weights, p, c, factor, *others))
         total, attended, noise_posterior, outside, left, noise = (part.sum(0) for part in sums)
-        mean = jnp.sum(factor[:, None] * jnp.sum(weights * eta, axis=2), axis=0)[group.owner][:, None]
+        own_eta = eta_at(model, values, group, at.latent, chances)
+        mean = jnp.sum(factor[:, None] * jnp.sum(weights * own_eta, axis=2), axis=0)[group.owner][:, None]
         return (
             jnp.broadcast_to(mean, left.shape), attended / total, left / outside, noise / outside,
             noise_posterior / total,

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..models.behavior import BehaviorModel
-from ..models.component import CellView, Component, Finite
+from ..models.component import CellView, Finite
 from ..models.gold import GOLD_USER
 from ..models.kinds import Kinds
-from ..models.parameters import ParameterTable
+from ..models.parameters import Parameter, ParameterTable
 from .arrays import JNP
 from .marginal import Expectation, Problem
 from .nodes import Nodes
@@ -197,9 +197,9 @@ def maximize_attention(
     return free.at[index].set(newton(function, free[index]))
 
 
-def climb(component: Component, table: ParameterTable, free: Any, objective: Callable[[Any], Any]) -> Any:
-    """One damped Newton step of a component's own parameters on a function of all free parameters (size,)."""
-    slices = [table.slices[p.name] for p in component.parameters(table.schema)]
+def climb(own: tuple[Parameter, ...], table: ParameterTable, free: Any, objective: Callable[[Any], Any]) -> Any:
+    """One damped Newton step of some parameters on a function of all free parameters (size,)."""
+    slices = [table.slices[p.name] for p in own]
     index = np.concatenate([np.arange(s.start, s.stop) for s in slices])
 
     def function(part: Any) -> Any:
@@ -262,7 +262,8 @@ def maximize_population(
 ) -> Any:  # fmt: skip
     """M-step of the population, from the expected statistics of the users' latents."""
     component = model.attentiveness
-    own = component.parameters(problem.cells.schema)
+    # Of its slopes the users' latents tell nothing: they are climbed.
+    own = tuple(p for p in component.parameters(problem.cells.schema) if p.name not in component.slopes)
     if not own:
         return free
     kind = component.latents(problem.cells.schema)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
 from ..models.component import Continuous
 from .arrays import JNP, float64
+from .cohorts import cohorts_of
 from .effects import check_pairs, renumbered, with_known
 from .label import best_attentiveness
 from .merge import usable_schema
@@ -150,10 +153,20 @@ def population_density(fit: Fit, grid: np.ndarray) -> np.ndarray | None:
     size = np.abs(grid)
     logit = np.log(size) - np.log1p(-size)
     values = fit.table.unpack(JNP, jax.numpy.asarray(fit.free))
-    log_density = np.asarray(fit.model.attentiveness.log_weights(JNP, values, jax.numpy.asarray(logit)))
+    log_density = _log_density(fit, values, logit)
     if signed:
         log_density = np.where(grid > 0, log_density[0], log_density[1])
     kinds = fit.model.kinds(fit.schema)
     shares = np.exp(np.asarray(fit.model.log_shares(JNP, values, fit.schema)))
     able = shares[~kinds.never[: len(shares)]].sum() / shares.sum()
     return np.asarray(able * np.exp(log_density) / (size * (1 - size)))
+
+
+def _log_density(fit: Fit, values: Any, logit: np.ndarray) -> np.ndarray:
+    """Log-density of the population on the logit scale, that of the fit's users where covariates tell them apart."""
+    population, cohorts = fit.model.attentiveness, cohorts_of(fit.model, fit.counts)
+    if cohorts is None:
+        return np.asarray(population.log_weights(JNP, values, jax.numpy.asarray(logit)))
+    each = jax.numpy.asarray(logit) - population.offset(JNP, values, cohorts.cells).reshape((-1, *[1] * np.ndim(logit)))
+    weights = np.asarray(cohorts.share).reshape((-1, *[1] * np.ndim(logit)))
+    return np.asarray(JNP.logsumexp(population.log_weights(JNP, values, each) + np.log(weights), axis=0))

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..comparisons.cells import Counts
+from ..models.namespace import NUMPY
 from ..models.parameters import ParameterTable
 from .compiled import LATENT, Statement, dispersed_points
 from .draws import with_effects
@@ -94,7 +95,11 @@ def user_starts(
         points = [{name: value[i] for name, value in values.items()} for i in range(size)]
         eta = np.stack([statement.model.attentiveness.sample(rng, point, n_users) for point in points])
     eta = np.clip(eta.astype(float), 1e-3, 1 - 1e-3)
-    return [{LATENT: row} for row in np.log(eta) - np.log1p(-eta)]
+    logit = np.log(eta) - np.log1p(-eta)
+    if fitted and statement.model.attentiveness.slopes:  # users' own have their covariates in them
+        each = [{name: value[i] for name, value in values.items()} for i in range(size)]
+        logit = logit - np.stack([statement.offset(statement.chances(NUMPY, point)) for point in each])
+    return [{LATENT: row} for row in logit]
 
 
 def user_variance(statement: Statement, fit: Fit | None) -> np.ndarray | None:

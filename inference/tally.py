@@ -79,6 +79,13 @@ class Tally:
         return np.asarray(self.count.sum((1, 2)))
 
     @cached_property
+    def cell_of_unit(self) -> np.ndarray:
+        """One of the cells that each unit voted on, (unit,)."""
+        slot = np.argmax(self.count.sum(2) > 0, axis=1)
+        shown = np.take_along_axis(self.shown, slot[:, None], axis=1)[:, 0]
+        return np.asarray(np.maximum(shown, 0) * self.count.shape[2])
+
+    @cached_property
     def steps(self) -> tuple[np.ndarray, np.ndarray]:
         """Slots of each unit's votes in their order, (unit, step), and which steps are votes: a power of two of steps.
 

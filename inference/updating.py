@@ -38,6 +38,7 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     schema = _united(own.cells.schema, added.cells.schema, names)
     both = join(_renamed(own, schema), _renamed(added, schema), schema)
     counts = replace(both.counts, count=both.counts.count + both.second)
+    fit.model.check_users(counts, f"{more.source}, together with the fit's own votes")
     if fit.model.chained:
         check_one_at_a_time(f"{more.source}, together with the fit's own votes", counts)
     settings = Settings(

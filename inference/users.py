@@ -19,6 +19,7 @@ from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
 from .arrays import JNP, Group, Layout, device_cells, lay_out, over_chunks
+from .cohorts import eta_at, own_latent
 from .draws import around
 from .marginal import Problem, branch_weights, chances_of, log_posterior_by_kind, nodes_at
 from .nodes import Nodes
@@ -132,11 +133,11 @@ def _above(model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, leve
         # Level is 0 or more: only the branch in which attentiveness is positive reaches it.
         weights = branch_weights(model, schema, values, group, at, chances)[1][positive]
         if finite:
-            eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
+            eta = eta_at(model, values, group, at.latent, chances)
             return jnp.sum(jnp.where(eta > level, weights, 0.0), axis=1)
         mass = jnp.sum(weights, axis=1)
         share = weights / jnp.maximum(mass, 1e-300)[:, None]
-        scores, where = _distribution(share, jnp.broadcast_to(at.latent, weights.shape))
+        scores, where = _distribution(share, jnp.broadcast_to(own_latent(group, at.latent, chances), weights.shape))
         logit = jnp.log(level) - jnp.log1p(-level)
         return mass * jax.scipy.special.ndtr(-jax.vmap(lambda x, known: jnp.interp(logit, x, known))(where, scores))
 
@@ -196,12 +197,13 @@ def _summaries(
 
     def one(group: Group, at: Nodes) -> tuple[Any, Any, Any]:
         parts = branch_weights(model, schema, values, group, at, chances)[1]
-        eta = jnp.exp(model.attentiveness.attention(JNP, values, at.latent)[0])
+        eta = eta_at(model, values, group, at.latent, chances)
         mean, sd = mean_and_sd(branches, parts, eta)
         if finite:
             every = jnp.concatenate([jnp.broadcast_to(branch * eta, parts[0].shape) for branch in branches], axis=1)
             return mean, sd, _step_quantiles(jnp.concatenate(parts, axis=1), every, levels)
-        return mean, sd, _branched_quantiles(branches, parts, jnp.broadcast_to(at.latent, parts[0].shape), levels)
+        logit = jnp.broadcast_to(own_latent(group, at.latent, chances), parts[0].shape)
+        return mean, sd, _branched_quantiles(branches, parts, logit, levels)
 
     return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
 

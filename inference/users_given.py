@@ -20,7 +20,8 @@ import numpy as np
 from ..comparisons.cells import Counts
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
-from .arrays import JNP, Dense, over_chunks
+from .arrays import Dense, over_chunks
+from .cohorts import eta_at, own_latent
 from .marginal import Problem, branch_weights, chances_of
 from .nodes import SHARED_NODES, place_nodes
 from .users import Workload, mean_and_sd, refinement, workload
@@ -142,9 +143,10 @@ def _users_at(
         def patterns(group: Any, here: Any) -> tuple[Any, ...]:
             log_lik, parts = branch_weights(model, schema, given, group, here, chances)
             shape = parts[0].shape
-            eta = jnp.broadcast_to(jnp.exp(model.attentiveness.attention(JNP, given, here.latent)[0]), shape)
+            eta = jnp.broadcast_to(eta_at(model, given, group, here.latent, chances), shape)
             mean, sd = mean_and_sd(branches, parts, eta)
-            return log_lik, mean, sd, jnp.stack(parts, axis=1), eta if finite else jnp.broadcast_to(here.latent, shape)
+            latent = eta if finite else jnp.broadcast_to(own_latent(group, here.latent, chances), shape)
+            return log_lik, mean, sd, jnp.stack(parts, axis=1), latent
 
         parts = over_chunks(patterns, problem.group, nodes)
         log_lik, mean, sd, weights, latent = (a.reshape(a.shape[0] * a.shape[1], *a.shape[2:]) for a in parts)

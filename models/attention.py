@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .component import CellView, Component, check_prior
-from .covariates import column_names, finite_numbers, linear
+from .covariates import Standardised, linear
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Normal, Prior
@@ -59,13 +59,13 @@ class Attention(Component):
 
 
 @dataclass(frozen=True)
-class SampleAttention(Attention):
+class SampleAttention(Standardised, Attention):
     """logit eta_n = logit eta_u + x_n . w: attention that goes with what is known of the comparison.
 
     Dwell time, length of the prompt, time in the session: numeric columns, each less its mean and over its standard
     deviation, so that eta_u is a user's attentiveness to an average comparison. Nothing is approximated: however many
     values a column has, each vote has its own. A column that is the same in all of a user's comparisons (a signup
-    channel, as 0 or 1) tells how far the attentiveness of such users lies from the others'.
+    channel, as 0 or 1) belongs to the user's own attentiveness: `LogitNormal(covariates=...)`.
 
     Args:
         covariates: names of numeric columns.
@@ -89,36 +89,14 @@ class SampleAttention(Attention):
     scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "covariates", column_names(self, "covariates", self.covariates))
+        self.check_columns()
         if not self.covariates:
             raise EarnestError("SampleAttention(covariates=()): expected at least one numeric column")
         check_prior(self, "prior", REAL)
-        for name, positive in (("centres", False), ("scales", True)):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, finite_numbers(self, name, self.covariates, positive))
-
-    @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return self.covariates
-
-    def measure(self, cells: CellView, counts: np.ndarray) -> Self:
-        columns = [np.asarray(cells[name], dtype=float) for name in self.covariates]
-        share = counts / max(float(np.sum(counts)), 1e-300)
-        centres = self.centres or tuple(float(share @ column) for column in columns)
-        spread = (np.sqrt(share @ (x - centre) ** 2) for x, centre in zip(columns, centres, strict=True))
-        # A constant column (but for rounding) has no scale, and its slope is left to the prior.
-        least = [1e-9 * max(float(np.max(np.abs(column), initial=0.0)), 1e-300) for column in columns]
-        scales = self.scales or tuple(float(sd) if sd > at else 1.0 for sd, at in zip(spread, least, strict=True))
-        return replace(self, centres=centres, scales=scales)
-
-    def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
-        return self.measure(cells, counts)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         named = (("covariate", self.covariates),)
         return (Parameter("attention_slope", self.prior, ("covariate",), named),)
 
     def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
-        n = len(self.covariates)
-        units = zip(self.covariates, self.centres or (0.0,) * n, self.scales or (1.0,) * n, strict=True)
-        return linear(xp, values["attention_slope"], [(cells[name] - at) / by for name, at, by in units])
+        return linear(xp, values["attention_slope"], self.standard(cells))

@@ -19,11 +19,12 @@ from .attention import Attention
 from .attentiveness import Beta
 from .casual import PositionBias
 from .component import Attentiveness, Casual, CellView, Component, Preference
+from .covariates import check_of_user
 from .crossed import Crossed
 from .gold import GOLD, GOLD_USER, Gold
 from .kinds import Kinds
 from .namespace import Namespace
-from .parameters import ParameterTable, Values
+from .parameters import Parameter, ParameterTable, Values
 from .preference import BradleyTerry
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ class BehaviorModel:
                 )
             if reason := component.objection(self):
                 raise EarnestError(f"{type(component).__name__} cannot stand {reason}")
+        if self.attention is not None and self.attentiveness.slopes:
+            own, beside = (type(part).__name__ for part in (self.attentiveness, self.attention))
+            if not self.attention.has("log_odds"):
+                raise EarnestError(
+                    f"{own} with covariates cannot stand beside {beside}: covariates move the odds of each vote on "
+                    "its own, and it has another way from attentiveness to votes"
+                )
+            if shared := sorted(set(self.attentiveness.of_user).intersection(self.attention.context)):
+                raise EarnestError(f"{own} and {beside} both have a slope on {shared[0]!r}: name it in one of them")
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -118,6 +128,11 @@ class BehaviorModel:
         return tuple(dict.fromkeys(name for component in self.components for name in component.told))
 
     @property
+    def of_user(self) -> tuple[str, ...]:
+        """Those of these columns that are the same in all of a user's comparisons."""
+        return tuple(dict.fromkeys(name for component in self.components for name in component.of_user))
+
+    @property
     def ordered(self) -> bool:
         """Whether any component minds the order of a user's votes."""
         return bool({TIMESTAMP, PREVIOUS}.intersection(self.context))
@@ -130,7 +145,13 @@ class BehaviorModel:
     @property
     def polynomial(self) -> bool:
         """Whether a user's likelihood is a polynomial in attentiveness: no comparison has odds of its own."""
-        return self.attention is None or not self.attention.has("log_odds")
+        return not self.attentiveness.slopes and (self.attention is None or not self.attention.has("log_odds"))
+
+    def moving(self, schema: Schema) -> tuple[Parameter, ...]:
+        """The unknowns that move the log-odds of attending, of users or of single comparisons."""
+        of_users = (p for p in self.attentiveness.parameters(schema) if p.name in self.attentiveness.slopes)
+        attention = self.attention if self.attention is not None and self.attention.has("log_odds") else None
+        return (*of_users, *(() if attention is None else attention.parameters(schema)))
 
     def table(self, schema: Schema) -> ParameterTable:
         """All unknowns for these names."""
@@ -151,7 +172,13 @@ class BehaviorModel:
             check_one_at_a_time(log.source, counts)
         for component in self.components:
             component.check(counts.cells)
+        self.check_users(counts, log.source)
         return self.gold.mark(counts) if self.gold is not None and self.gold.users else counts
+
+    def check_users(self, counts: Counts, source: str) -> None:
+        """Raise an `InputError` where a column that is known of the user differs between a user's comparisons."""
+        for name in self.of_user:
+            check_of_user(name, counts, source)
 
     def attends(self, users: Any) -> np.ndarray:
         """Which of some users are known to attend, (user,) booleans."""
@@ -212,14 +239,27 @@ class BehaviorModel:
         return self.kinds(schema).log_shares(xp, *of)
 
     def log_odds(self, xp: Namespace, values: Values, cells: CellView) -> Any:
-        """By how much each comparison moves the log-odds of attending, (cell,), or None where none does.
+        """By how much each comparison and its user move the log-odds of attending, (cell,), or None where none does.
 
         A gold user attends to every comparison, and so is not moved.
         """
+        parts = (self.offset(xp, values, cells), self.moved(xp, values, cells))
+        known = [part for part in parts if part is not None]
+        return sum(known[1:], known[0]) if known else None
+
+    def offset(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """The part of it that is the user's own, by which attentiveness itself is moved."""
+        return self._unless_gold(xp, cells, self.attentiveness.offset(xp, values, cells))
+
+    def moved(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """The part of it that is the single comparison's."""
         moved = None if self.attention is None else self.attention.log_odds(xp, values, cells)
-        if moved is None:
-            return None
-        return xp.where(cells[GOLD_USER] > 0, 0.0, moved) if GOLD_USER in cells.context else moved
+        return self._unless_gold(xp, cells, moved)
+
+    def _unless_gold(self, xp: Namespace, cells: CellView, moved: Any) -> Any:
+        if moved is None or GOLD_USER not in cells.context:
+            return moved
+        return xp.where(cells[GOLD_USER] > 0, 0.0, moved)
 
     def evidence(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         """Log-densities of what came about with each vote if attended and if not, (cell,) each, or None.

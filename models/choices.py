@@ -6,7 +6,7 @@ Nothing here evaluates the likelihood, so that simulator and density check each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ import numpy as np
 from ..comparisons.context import PREVIOUS
 from ..comparisons.schema import Schema
 from .component import CellView
+from .covariates import shifted
 from .namespace import NUMPY
 
 if TYPE_CHECKING:
     from .behavior import BehaviorModel
 
-__all__ = ["Choices", "Users", "carried", "choose", "draw_users", "in_turn"]
+__all__ = ["Choices", "Users", "carried", "choose", "draw_users", "in_turn", "with_covariates"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Users:
 def draw_users(
     model: BehaviorModel, rng: np.random.Generator, values: Mapping[str, Any], schema: Schema, sure: np.ndarray
 ) -> Users:
-    """New users; those who are known to attend (user,) do, in earnest."""
+    """New users, whom nothing is known of; those who are known to attend (user,) do, in earnest."""
     size, kinds = len(sure), model.kinds(schema)
     eta = np.asarray(model.attentiveness.sample(rng, values, size), dtype=float)
     eta = np.where(sure, 1.0, eta)
@@ -53,6 +54,28 @@ def draw_users(
     kind = np.ravel_multi_index((sign, preference, casual), kinds.shape)
     kind = np.where(sure, kinds.in_earnest(kind), kind)
     return Users(np.where(kinds.never[kind], 0.0, eta), kind)
+
+
+def with_covariates(
+    model: BehaviorModel, values: Mapping[str, Any], view: CellView, users: Users, owner: np.ndarray
+) -> Users:  # fmt: skip
+    """Users with the attentiveness that goes with what is known of them.
+
+    Args:
+        model: the declaration (settled).
+        values: the globals.
+        view: what is shown, (comparison,), at least once to each user of whom anything is known.
+        users: as `draw_users` has them.
+        owner: index of each comparison's user, (comparison,).
+    """
+    offset = model.offset(NUMPY, values, view)
+    if offset is None:
+        return users
+    size = len(users.attentiveness)
+    votes = np.bincount(owner, minlength=size)
+    mean = np.bincount(owner, weights=np.asarray(offset), minlength=size) / np.maximum(votes, 1)
+    moved = np.sign(users.attentiveness) * shifted(NUMPY, np.abs(users.attentiveness), mean)
+    return replace(users, attentiveness=moved)
 
 
 @dataclass(frozen=True)
@@ -116,7 +139,7 @@ def _attended(
 ) -> np.ndarray:  # fmt: skip
     """Whether each comparison is attended, (comparison,)."""
     attention = np.abs(users.attentiveness)[owner]
-    moved = model.log_odds(NUMPY, values, view)
+    moved = model.moved(NUMPY, values, view)  # what is known of users is in their attentiveness
     if moved is not None:
         with np.errstate(divide="ignore"):
             logit = np.log(attention) - np.log1p(-attention) + np.asarray(moved)

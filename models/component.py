@@ -134,12 +134,14 @@ class Component:
     Class attributes:
         context: names of the further columns of the log that the component looks at.
         told: those of them that come about with the votes, and so are not drawn before them by the simulator.
+        of_user: those of them that are known of the user, the same in all of a user's comparisons.
         directed: whether it matters which response was shown first. Where no component minds, cells are counted
             without order, which makes them fewer.
     """
 
     context: ClassVar[tuple[str, ...]] = ()
     told: ClassVar[tuple[str, ...]] = ()
+    of_user: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = True
     registry: ClassVar[dict[str, type[Component]]] = {}
 
@@ -314,6 +316,19 @@ class Attentiveness(Component):
     def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
         """(log eta, log(1 - eta)) at the nodes; the shape of `latent`."""
         return xp.log_sigmoid(latent), xp.log_sigmoid(-latent)
+
+    @property
+    def slopes(self) -> tuple[str, ...]:
+        """Names of those of its parameters that `offset` looks at, and nothing else (default: none)."""
+        return ()
+
+    def offset(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        """By how much what is known of each cell's user moves the logit of their attentiveness, (cell,), or None.
+
+        Of a `Continuous` population; everything else here is of a user whom nothing moves. Looks at columns in
+        `of_user` only, so that it is the same in all of a user's cells.
+        """
+        return None
 
     def gauss(self, xp: Namespace, values: Values, size: int) -> tuple[Any, Any] | None:
         """Gauss quadrature of a `Continuous` population: nodes eta and log-weights, (size,) each, or None.

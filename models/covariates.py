@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..comparisons.cells import Cells
+from ..comparisons.cells import Cells, Counts
 from ..comparisons.context import NAMED, PREVIOUS
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.schema import Schema
 from .component import CellView, Component
 from .namespace import Namespace
@@ -21,7 +21,10 @@ from .namespace import Namespace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Scaled", "check_number", "check_positive", "column_names", "finite_numbers", "linear", "log_moments"]
+__all__ = [
+    "Scaled", "Standardised", "check_number", "check_of_user", "check_positive", "column_names", "finite_numbers",
+    "linear", "log_moments", "shifted",
+]  # fmt: skip
 
 _RESERVED = frozenset(("user", "model_a", "model_b", "winner", "gold", "gold_user", PREVIOUS, *NAMED))
 
@@ -75,6 +78,52 @@ class Scaled(Component):
             object.__setattr__(self, "scales", finite_numbers(self, "scales", self.columns, positive=True))
 
 
+class Standardised(Component):
+    """A component that looks at numeric columns, each less its mean and over its standard deviation.
+
+    Its setting `covariates` names them, `centres` and `scales` hold these moments over the comparisons; None: taken
+    from the log when it is fitted or simulated.
+    """
+
+    @property
+    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+        return self._columns
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(getattr(self, "covariates", ()))
+
+    def measure(self, cells: CellView, counts: np.ndarray) -> Self:
+        if not self._columns:
+            return self
+        columns = [np.asarray(cells[name], dtype=float) for name in self._columns]
+        share = counts / max(float(np.sum(counts)), 1e-300)
+        centres = getattr(self, "centres", None) or tuple(float(share @ column) for column in columns)
+        spread = (np.sqrt(share @ (x - centre) ** 2) for x, centre in zip(columns, centres, strict=True))
+        # A constant column (but for rounding) has no scale, and its slope is left to the prior.
+        least = [1e-9 * max(float(np.max(np.abs(column), initial=0.0)), 1e-300) for column in columns]
+        scales = getattr(self, "scales", None)
+        scales = scales or tuple(float(sd) if sd > at else 1.0 for sd, at in zip(spread, least, strict=True))
+        return replace(self, centres=centres, scales=scales)  # type: ignore[call-arg]  # settings of every subclass
+
+    def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
+        return self.measure(cells, counts)
+
+    def standard(self, cells: CellView) -> list[Any]:
+        """The columns in standard units, (cell,) each."""
+        n = len(self._columns)
+        centres: Sequence[float] = getattr(self, "centres", None) or (0.0,) * n
+        scales: Sequence[float] = getattr(self, "scales", None) or (1.0,) * n
+        return [(cells[name] - at) / by for name, at, by in zip(self._columns, centres, scales, strict=True)]
+
+    def check_columns(self) -> None:
+        """Raise an `EarnestError` unless the three settings fit together."""
+        object.__setattr__(self, "covariates", column_names(self, "covariates", getattr(self, "covariates", None)))
+        for name, positive in (("centres", False), ("scales", True)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, finite_numbers(self, name, self._columns, positive))
+
+
 def _root_mean_square(column: np.ndarray, share: np.ndarray) -> float:
     """Of a column whose cells have these shares of the comparisons; 1 where it is 0 throughout.
 
@@ -109,6 +158,21 @@ def check_number(owner: object, setting: str, positive: bool = False) -> None:
         )
 
 
+def check_of_user(column: str, counts: Counts, source: str) -> None:
+    """Raise an `InputError` where a column that is known of the user differs between a user's comparisons."""
+    value = np.asarray(counts.cells[column])[counts.cell]
+    _, first, user = np.unique(counts.user, return_index=True, return_inverse=True)
+    other = value != value[first][user]
+    if other.any():
+        entry = int(np.argmax(other))
+        name, before = str(counts.users[counts.user[entry]]), value[first][user[entry]]
+        raise InputError(
+            f"{source}: user {name!r} has {column} = {before:g} and {value[entry]:g}; a covariate of users is the "
+            "same in all of a user's comparisons. One that is not moves attention: "
+            f"BehaviorModel(attention=SampleAttention(({column!r},)))"
+        )
+
+
 def check_positive(owner: object, column: str, cells: Cells) -> None:
     """Raise an `EarnestError` unless a column of times is above 0 throughout."""
     least = float(np.min(np.asarray(cells[column], dtype=float), initial=np.inf))
@@ -137,3 +201,9 @@ def linear(xp: Namespace, slopes: Any, columns: list[Any]) -> Any:
     for k in range(1, len(columns)):
         total = total + slopes[k] * columns[k]
     return total
+
+
+def shifted(xp: Namespace, eta: Any, offset: Any) -> Any:
+    """Attentiveness whose logit is moved by `offset`; 0 and 1 stay. Shapes broadcast."""
+    more = eta * xp.exp(offset)
+    return more / (more + (1.0 - eta))

@@ -13,7 +13,7 @@ import tomli_w
 from ..comparisons.errors import EarnestError
 from . import priors
 from .component import Attentiveness, Casual, Component, Preference
-from .covariates import Scaled
+from .covariates import Scaled, Standardised
 from .preference import WithTies
 from .priors import Prior
 from .ties import TieRule
@@ -93,7 +93,7 @@ def settings_from_table[T](cls: type[T], settings: Any, where: str) -> T:
 
 def _is_concrete(cls: type[Component]) -> bool:
     """Whether a class is a component of its own and not a base of others."""
-    bases = (Component, Attentiveness, Preference, Casual, TieRule, Scaled, WithTies)
+    bases = (Component, Attentiveness, Preference, Casual, TieRule, Scaled, Standardised, WithTies)
     return not cls.__name__.startswith("_") and cls not in bases
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import Attentiveness, Continuous, Finite, check_prior
+from .component import Attentiveness, CellView, Continuous, Finite, check_prior
+from .covariates import Standardised, linear
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import HalfNormal, Normal, Prior
@@ -21,34 +22,73 @@ _REACH = 9.0  # standard deviations: the normal density has fallen by exp(-40)
 
 
 @dataclass(frozen=True)
-class LogitNormal(Attentiveness):
-    """logit(eta_u) ~ Normal(loc, scale^2): one hump, thinner at the ends than `Beta` with alpha or beta below 1.
+class LogitNormal(Standardised, Attentiveness):
+    """logit(eta_u) ~ Normal(loc + x_u . w, scale^2): one hump, thinner at the ends than `Beta` with shapes below 1.
+
+    x_u is what is known of the user: numeric columns that are the same in all of a user's comparisons (a signup
+    channel as 0 or 1, days since sign-up), each less its mean and over its standard deviation over the comparisons. A
+    user of few votes is then drawn towards the users who are alike, and not towards all. A channel with more than two
+    values takes an indicator of each but one.
 
     Args:
         loc_prior, scale_prior: priors of `attentiveness_loc` and `attentiveness_scale`, logits.
+        covariates: names of numeric columns (default: none).
+        slope_prior: prior of each `attentiveness_slope` (covariate), logits per standard deviation of its column.
+        centres, scales: means and standard deviations of the columns; None: those of the log.
+
+    Raises:
+        EarnestError: names that are none, or centres and scales that do not fit them; in a log, a user with two values.
 
     Example:
+        Users who came by the web attend less; the slope over the column's standard deviation is the difference.
+
         >>> import earnest as er
-        >>> model = er.BehaviorModel(er.LogitNormal())
-        >>> fit = er.fit_em(model, model.simulate(users=50, comparisons_per_user=10, models=3, seed=1).log)
-        >>> fit.status
-        'converged'
+        >>> model = er.BehaviorModel(er.LogitNormal(covariates=("from_web",)))
+        >>> web = {"from_web": lambda rng, users: rng.integers(0, 2, users)}
+        >>> told = {"attentiveness_slope": [-1.0]}
+        >>> truth = model.simulate(users=200, comparisons_per_user=20, models=3, seed=1, columns=web, parameters=told)
+        >>> fit = er.fit_em(model, truth.log)
+        >>> bool(fit.parameters["attentiveness_slope"][0] < -0.5)
+        True
+        >>> low, high = fit.intervals(0.9)["attentiveness_slope"]
+        >>> bool(low[0] < -1.0 < high[0])
+        True
     """
 
     gauss_exact: ClassVar[bool] = False
 
     loc_prior: Prior = field(default_factory=Normal)
     scale_prior: Prior = field(default_factory=HalfNormal)
+    covariates: tuple[str, ...] = ()
+    slope_prior: Prior = field(default_factory=Normal)
+    centres: tuple[float, ...] | None = None
+    scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_prior(self, "loc_prior", REAL)
         check_prior(self, "scale_prior", POSITIVE)
+        check_prior(self, "slope_prior", REAL)
+        self.check_columns()
+
+    @property
+    def of_user(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+        return self.covariates
+
+    @property
+    def slopes(self) -> tuple[str, ...]:
+        return ("attentiveness_slope",) if self.covariates else ()
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        return (Parameter("attentiveness_loc", self.loc_prior), Parameter("attentiveness_scale", self.scale_prior))
+        named = (("covariate", self.covariates),)
+        slope = (Parameter("attentiveness_slope", self.slope_prior, ("covariate",), named),)
+        own = (Parameter("attentiveness_loc", self.loc_prior), Parameter("attentiveness_scale", self.scale_prior))
+        return (*own, *slope) if self.covariates else own
 
     def latents(self, schema: Schema) -> Continuous | Finite:
         return Continuous()
+
+    def offset(self, xp: Namespace, values: Values, cells: CellView) -> Any:
+        return linear(xp, values["attentiveness_slope"], self.standard(cells)) if self.covariates else None
 
     def statistics(self, xp: Namespace, latent: Any) -> tuple[Any, ...] | None:
         return latent, latent**2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -54,6 +54,7 @@ class ParameterTable:
     schema: Schema
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", _told_apart(self.parameters))
         names = [p.name for p in self.parameters]
         doubled = sorted({n for n in names if names.count(n) > 1})
         if doubled:
@@ -69,7 +70,7 @@ class ParameterTable:
 
     def shape(self, parameter: Parameter) -> tuple[int, ...]:
         """Shape of a parameter's value on the constrained scale."""
-        coords = self.coords
+        coords = {**self.coords, **dict(parameter.coords)}
         missing = [dim for dim in parameter.dims if dim not in coords]
         if missing:
             raise EarnestError(
@@ -80,7 +81,8 @@ class ParameterTable:
 
     def entries(self, parameter: Parameter) -> list[tuple[str, ...]]:
         """Names along the axes of every entry of a parameter, in the order of its flattened value."""
-        axes = [self.coords[dim] for dim in parameter.dims]
+        coords = {**self.coords, **dict(parameter.coords)}
+        axes = [coords[dim] for dim in parameter.dims]
         return [tuple(str(name) for name in names) for names in product(*axes)]
 
     @property
@@ -154,3 +156,19 @@ class ParameterTable:
             drawn = p.prior.given(values).sample(rng, self.shape(p))
             values[p.name] = np.asarray((known or {}).get(p.name, drawn), dtype=float)
         return values
+
+
+def _told_apart(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    """Parameters of which an axis that several give other names to is called after each: preference_slope_covariate."""
+    named: dict[str, set[tuple[str, ...]]] = {}
+    for parameter in parameters:
+        for dim, names in parameter.coords:
+            named.setdefault(dim, set()).add(tuple(names))
+    shared = {dim for dim, names in named.items() if len(names) > 1}
+
+    def own(parameter: Parameter) -> Parameter:
+        given = {dim: f"{parameter.name}_{dim}" for dim, _ in parameter.coords if dim in shared}
+        dims = tuple(given.get(dim, dim) for dim in parameter.dims)
+        return replace(parameter, dims=dims, coords=tuple((given.get(dim, dim), n) for dim, n in parameter.coords))
+
+    return tuple(own(p) for p in parameters) if shared else parameters

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.log import ComparisonLog
 from ..comparisons.read import read_comparisons
 from ..comparisons.schema import OUTCOMES, Schema
-from .choices import choose, draw_users
+from .choices import choose, draw_users, with_covariates
 from .component import CellView
 from .gold import GOLD
 
@@ -74,8 +75,9 @@ def simulate(
         texts: add `prompt`, `response_a` and `response_b` with placeholder texts.
         columns: {name: values (comparison,), or a function of (rng, size) that draws them} for columns that the model
             looks at: categories as texts, covariates as finite numbers. Others are drawn as the components say
-            (standard normal covariates; three categories; a user's votes at the times 0, 1, 2, ...). Slopes in
-            `parameters` are per root mean square of a column.
+            (standard normal covariates; three categories; a user's votes at the times 0, 1, 2, ...). A covariate of
+            users has the same value in all of a user's comparisons; a function draws one for each user. Slopes in
+            `parameters` are per root mean square of a column, per standard deviation where it is centred.
 
     Raises:
         EarnestError: no user, fewer than two models, a parameter that the model does not have or of the wrong shape.
@@ -105,6 +107,7 @@ def simulate(
     first, second = shown.of_items(first, second)
     view = CellView.of(Cells(schema, first, second, np.zeros(len(owner), dtype=int), shown.context))
     model = model.measure(view, np.ones(len(owner)))
+    drawn = with_covariates(model, values, view, drawn, owner)
     chosen = choose(model, rng, values, view, drawn, owner)
 
     frame = pd.DataFrame(
@@ -191,10 +194,15 @@ def draw_columns(
         if value is None and name == TIMESTAMP:
             value = np.arange(size, dtype=float) if turn is None else turn.astype(float)
         if value is None:
-            value = next(c for c in model.components if name in c.context).draw_column(name, rng, size)
+            value = partial(next(c for c in model.components if name in c.context).draw_column, name)
+        if callable(value) and name in model.of_user and turn is not None:
+            owner = np.cumsum(turn == 0) - 1
+            value = _of_users(name, value(rng, int(owner[-1]) + 1), owner)
         value = np.asarray(value(rng, size) if callable(value) else value)
         if value.shape != (size,):
             raise EarnestError(f"columns[{name!r}]: expected one value for each of {size:,} comparisons")
+        if name in model.of_user and turn is not None:
+            _check_constant(name, value, turn)
         if name in NAMED:
             names, context[name] = np.unique(_texts(name, value), return_inverse=True)
             texts[name] = tuple(str(text) for text in names)
@@ -206,11 +214,31 @@ def draw_columns(
     return Shown(columns, context, texts.get("category", ()), texts.get("item", ()))
 
 
+def _of_users(name: str, value: Any, owner: np.ndarray) -> np.ndarray:
+    """One value for each user as one for each of their comparisons, (comparison,)."""
+    value = np.asarray(value)
+    if value.shape != (owner[-1] + 1,):
+        raise EarnestError(
+            f"columns[{name!r}]: expected one value for each of {owner[-1] + 1:,} users with comparisons"
+        )
+    return np.asarray(value[owner])
+
+
 def _texts(name: str, value: np.ndarray) -> np.ndarray:
     for row, text in enumerate(value.tolist()):
         if not isinstance(text, str) or not text.strip():
             raise EarnestError(f"columns[{name!r}]: expected texts, got {text!r} in comparison {row + 1}")
     return value.astype(str)
+
+
+def _check_constant(name: str, value: np.ndarray, turn: np.ndarray) -> None:
+    other = value != value[np.flatnonzero(turn == 0)][np.cumsum(turn == 0) - 1]
+    if other.any():
+        raise EarnestError(
+            f"columns[{name!r}]: expected the same value in all of a user's comparisons, got {value[np.argmax(other)]} "
+            f"in comparison {int(np.argmax(other)) + 1} and another in the user's first; a function of (rng, users) "
+            "draws one for each user"
+        )
 
 
 def _finite(name: str, value: np.ndarray) -> np.ndarray:

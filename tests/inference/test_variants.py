@@ -239,7 +239,9 @@ class SimpleView(dict):
     """As much of a view of cells as a scale is taken from."""
 
 
-@pytest.mark.parametrize("name", [pytest.param("style", marks=pytest.mark.long), "skills by category"])
+@pytest.mark.parametrize(
+    "name", ["skills by category", *(pytest.param(name, marks=pytest.mark.long) for name in ("style", "cohorts"))]
+)
 def test_calibration_shows_the_columns(name):
     """Both logs and fits have them: twenty replications run, and the truth's density is the statement's own."""
     design = Design(12, 6, 3)
@@ -253,7 +255,8 @@ def test_calibration_shows_the_columns(name):
     exact = log_likelihood(name, told.values, log)
     np.testing.assert_allclose(machine.log_likelihood(values, votes), exact, rtol=1e-6)
     found = er.calibrate(MODELS[name], replications=20, users=12, comparisons=6, method="em")
-    assert any("preference_slope" in q or "skill_deviation" in q for q in found.table["quantity"])
+    own = ("preference_slope", "skill_deviation", "attentiveness_slope")
+    assert any(name in quantity for quantity in found.table["quantity"] for name in own)
 
 
 def test_an_indicator_stays_one():

@@ -8,6 +8,7 @@ import earnest as er
 
 MODELS = {
     "logit-normal": er.BehaviorModel(er.LogitNormal()),
+    "cohorts": er.BehaviorModel(er.LogitNormal(covariates=("from_web", "days"))),
     "nonparametric": er.BehaviorModel(er.Nonparametric(5)),
     "thurstone": er.BehaviorModel(preference=er.Thurstone()),
     "thurstone with ties": er.BehaviorModel(preference=er.Thurstone(ties=er.Davidson())),
@@ -51,7 +52,9 @@ MODELS = {
 }
 TASTES, SIGNED = ("tastes", "tastes with ties", "everything"), ("signed", "signed partisans", "drifting partisans")
 PARTISANS = ("partisans", "partisans with ties", "signed partisans", "drifting partisans", "everything")
-MOVED = ("sample attention", "everything")
+MOVED = {"sample attention": ("attention_slope", ("dwell_time", "prompt_length")),
+         "everything": ("attention_slope", ("dwell_time",)),
+         "cohorts": ("attentiveness_slope", ("from_web", "days"))}  # fmt: skip
 
 
 def kinds(name, values):
@@ -69,7 +72,7 @@ def attention(name, eta, values, row, columns):
     if name not in MOVED:
         return np.abs(eta)
     moved = 0.0
-    for slope, column in zip(values["attention_slope"], ("dwell_time", "prompt_length"), strict=False):
+    for slope, column in zip(values[MOVED[name][0]], MOVED[name][1], strict=True):
         moved += slope * (row[column] - columns[column].mean()) / columns[column].std(ddof=0)
     size, more = np.abs(eta), np.exp(moved)
     return more * size / (more * size + (1 - size))
@@ -191,7 +194,7 @@ def population(name, values):
         return np.linspace(0, 1, 5), np.log(values["attentiveness_weight"])
     at = np.linspace(-8, 8, 16001)
     logit, step = 0.5 * np.sinh(at), 0.5 * np.cosh(at) * (at[1] - at[0])  # far out, for shapes near 0
-    if name in ("logit-normal", "everything", "items with ties"):
+    if name in ("logit-normal", "cohorts", "everything", "items with ties"):
         density = stats.norm.logpdf(logit, float(values["attentiveness_loc"]), float(values["attentiveness_scale"]))
     else:
         alpha, beta = (float(values[f"attentiveness_{shape}"]) for shape in ("alpha", "beta"))
