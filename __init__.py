@@ -102,12 +102,12 @@ __all__ = [
     "Agreement", "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual",
     "CellView", "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "Drift",
     "EarnestError", "Finite", "Fit", "Gold", "Groups", "Habit", "Identifiability", "InputError", "ItemEffect",
-    "KnownAdvantage", "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter", "Partisan",
-    "Plan", "PositionBias", "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema", "Sensitivity", "Signed",
-    "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare",
-    "compare_models", "filter_log", "fit_em",
-    "identifiability", "load", "loo", "plan", "plots", "predictive_check", "priors", "read_comparisons", "report", "sample",
-    "sensitivity", "sweep", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
+    "KnownAdvantage", "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter",
+    "Partisan", "Plan", "PositionBias", "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema",
+    "Sensitivity", "Signed", "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth",
+    "calibrate", "compare", "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plan",
+    "plots", "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "sweep",
+    "thresholds", "to_numpyro", "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 One pair of models; who attends takes the better model's response with probability mu, who does not, either. Of n votes
 of a user with attentiveness eta, k for the better model, k is binomial with 1/2 + eta (mu - 1/2). With the population
-and mu known the posterior mean m_k follows by summing over eta, and with it, exactly, what any cut keeps and what weights
-are worth (model.md, section 8). Knowing both costs votes of its own, which a log of some hundred users has to spare.
+and mu known the posterior mean m_k follows by summing over eta, and with it, exactly, what any cut keeps and what
+weights are worth (model.md, section 8). Knowing both costs votes of its own, which a log of some hundred users has to
+spare.
 """
 
 from __future__ import annotations
@@ -118,14 +119,8 @@ def plan(
     rows = [_outlook(population, users, n, g) for g in sorted({*_GAPS, gap}) for n in sorted({*_VOTES, votes})]
     ideal = users * votes * population.square
     needed = _needed(population, users, votes, gap, precision, effective_labels)
-    return Plan(
-        pd.Series(here),
-        pd.DataFrame(rows),
-        ideal,
-        users,
-        tuple(needed),
-        _verdict(population, here, ideal, users, votes),
-    )
+    verdict = _verdict(population, here, ideal, users, votes)
+    return Plan(pd.Series(here), pd.DataFrame(rows), ideal, users, tuple(needed), verdict)
 
 
 def _check(
@@ -200,14 +195,8 @@ def _needed(
     out = []
     if precision is not None:
         share = _share_at(population, votes, gap, precision)
-        out.append(
-            f"{precision:.0%} of the kept labels attended: "
-            + (
-                f"the loosest such cut keeps {share:.0%} of the labels."
-                if share
-                else "no cut of this design gets there."
-            )
-        )
+        found = f"the loosest such cut keeps {share:.0%} of the labels" if share else "no cut of this design gets there"
+        out.append(f"{precision:.0%} of the kept labels attended: {found}.")
         if share < _WORTH_KEEPING:
 
             def enough(n: int, g: float) -> bool:
@@ -263,7 +252,8 @@ def _verdict(population: _Population, here: dict[str, float], ideal: float, user
     else:
         said.append(
             f"The best cut, at {here['threshold']:.2f}, keeps {here['share']:.0%} of the labels, "
-            f"{here['precision']:.0%} of them attended; posterior means correlate {here['reliability']:.2f} with the truth."
+            f"{here['precision']:.0%} of them attended; posterior means correlate {here['reliability']:.2f} with the "
+            "truth."
         )
     return " ".join(said)
 

@@ -77,7 +77,7 @@ def test_with_very_many_votes_it_is_the_theory():
 
 
 def test_without_a_gap_nothing_is_learned():
-    found = er.plan(100, 20, 0.4, 0.0, precision=0.9)
+    found = er.plan(100, 20, 0.4, 0.0, precision=0.8)
     assert found.here["filtered"] == pytest.approx(found.here["unfiltered"])
     assert found.here["reliability"] == pytest.approx(0.0, abs=1e-9)
     assert found.here["threshold"] == 0.0
