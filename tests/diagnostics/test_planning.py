@@ -46,7 +46,7 @@ def test_it_is_what_integration_says(votes, attentive, gap, concentration):
 
 def test_logs_of_that_design_are_worth_what_was_planned():
     """Fitted logs' own curves, population and all to be estimated: their mean within three of its standard errors."""
-    found = er.plan(1000, 20, 0.5, 1.0).here
+    found = er.plan(2000, 20, 0.5, 1.0).here
     model = er.BehaviorModel(preference=er.KnownAdvantage(float(found["advantage"])), casual=er.CoinFlip())
     told = []
     for seed in range(8):
