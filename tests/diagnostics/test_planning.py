@@ -51,7 +51,7 @@ def test_logs_of_that_design_are_worth_what_was_planned():
     told = []
     for seed in range(8):
         truth = model.simulate(
-            1000, 20, 2, seed=seed, parameters={"attentiveness_alpha": 0.6, "attentiveness_beta": 0.6}
+            2000, 20, 2, seed=seed, parameters={"attentiveness_alpha": 0.6, "attentiveness_beta": 0.6}
         )
         fit = er.fit_em(model, truth.log)
         curve = er.thresholds(fit)
