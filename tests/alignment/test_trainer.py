@@ -7,7 +7,7 @@ import pytest
 
 import earnest as er
 
-pytestmark = pytest.mark.alignment
+pytestmark = [pytest.mark.alignment, pytest.mark.filterwarnings("ignore::FutureWarning")]  # of TRL and transformers
 
 WORDS = [f"word{i}" for i in range(40)]
 
@@ -57,9 +57,9 @@ def arguments(folder, **changed):
     from trl import DPOConfig
 
     usual = {
-        "output_dir": str(folder), "max_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "beta": 0.5,
-        "report_to": "none", "use_cpu": True, "bf16": False, "logging_steps": 1, "save_strategy": "no",
-        "lr_scheduler_type": "constant", "gradient_checkpointing": False, "seed": 3, "disable_tqdm": True,
+        "report_to": "none", "output_dir": str(folder), "max_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "beta": 0.5,
+        "use_cpu": True, "bf16": False, "logging_steps": 1, "save_strategy": "no",
+        "lr_scheduler_type": "constant", "activation_checkpointing": False, "seed": 3, "disable_tqdm": True,
     }  # fmt: skip
     return DPOConfig(**{**usual, **changed})
 
@@ -80,7 +80,7 @@ def trained(kind, data, tokenizer, folder, changed=None, **others):
 
 @pytest.fixture(scope="module")
 def weighted():
-    from earnest.alignment import WeightedDPOTrainer
+    from earnest.weighted_dpo import WeightedDPOTrainer
 
     return WeightedDPOTrainer
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_trained_on_is_named(weighted, tokenizer, tmp_path, chang
     from earnest.comparisons.errors import EarnestError
 
     with pytest.raises(EarnestError, match=said):
-        weighted(network(), args=arguments(tmp_path), train_dataset=Dataset.from_dict({**rows(2), **changed}),
+        weighted(network(), ref_model=network(1), args=arguments(tmp_path), train_dataset=Dataset.from_dict({**rows(2), **changed}),
                  processing_class=tokenizer, **others)  # fmt: skip
 
 
@@ -220,5 +220,5 @@ def test_another_loss_is_refused(weighted, tokenizer, tmp_path):
     from earnest.comparisons.errors import EarnestError
 
     with pytest.raises(EarnestError, match="sigmoid"):
-        weighted(network(), args=arguments(tmp_path, loss_type=["ipo"]), train_dataset=Dataset.from_dict(rows(2)),
+        weighted(network(), ref_model=network(1), args=arguments(tmp_path, loss_type=["ipo"]), train_dataset=Dataset.from_dict(rows(2)),
                  processing_class=tokenizer)  # fmt: skip

@@ -16,7 +16,7 @@ try:
     from trl import DPOTrainer
 except ImportError as error:
     raise ImportError(
-        "earnest.alignment needs torch, transformers, trl and peft: pip install 'earnest[alignment]'"
+        "earnest.weighted_dpo needs torch, transformers, trl and peft: pip install 'earnest[alignment]'"
     ) from error
 
 __all__ = ["WeightedDPOTrainer"]
@@ -70,7 +70,9 @@ class WeightedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL has no types 
             others[name] = _with_own(others[name], noise, weight_column, noise_column)
         super().__init__(model, ref_model, args, **others)
         if list(self.loss_types) != ["sigmoid"] or self.f_divergence_type != "reverse_kl" or self.use_weighting:
-            raise EarnestError("WeightedDPOTrainer: expected loss_type='sigmoid' with reverse KL and without WPO weights")
+            raise EarnestError(
+                "WeightedDPOTrainer: expected loss_type='sigmoid' with reverse KL and without WPO weights"
+            )
         if self.ld_alpha is not None or self.aux_loss_enabled or self._is_vision_dataset:
             raise EarnestError("WeightedDPOTrainer: ld_alpha, router losses and images are not supported")
         weights = torch.as_tensor(self.train_dataset["weight"], dtype=torch.float64)
@@ -146,7 +148,9 @@ def _with_own(data: Any, noise: str | None, weight_column: str, noise_column: st
     present = data.column_names
     weight = list(data[weight_column]) if weight_column in present else [1.0] * n
     if noise is not None and noise_column not in present:
-        raise EarnestError(f"the data have no column {noise_column!r}, which noise={noise!r} needs; they have {present}")
+        raise EarnestError(
+            f"the data have no column {noise_column!r}, which noise={noise!r} needs; they have {present}"
+        )
     rate = list(data[noise_column]) if noise is not None else [0.0] * n
     most = 0.5 if noise == "robust" else 1.0
     for name, values, low, high in ((weight_column, weight, 0.0, float("inf")), (noise_column, rate, 0.0, most)):
