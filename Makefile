@@ -4,11 +4,12 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+ALIGNMENT := .venv-alignment
 DEMO   ?= demo
 PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
 
 .DEFAULT_GOAL := help
-.PHONY: help browser setup demo test test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
+.PHONY: help browser setup demo test test-alignment test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +38,12 @@ demo: setup ## simulate a log, fit, recommend a threshold, filter, export, draw;
 
 test: setup ## the tests, in two processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-alignment: setup ## the hand-over to TRL, in an environment of its own (.venv-alignment, 5.6 GB)
+	@[ -e $(ALIGNMENT)/.installed ] || { $(BIN)/python -m venv $(ALIGNMENT) && \
+	  PYTHONWARNINGS=ignore $(ALIGNMENT)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint constraints-alignment.txt --editable '.[alignment]' pytest && touch $(ALIGNMENT)/.installed; }
+	$(ALIGNMENT)/bin/python -m pytest -m alignment tests/alignment
 
 test-long: setup ## the marked long runs: 400-seed recovery, 50 kills (tens of minutes and more)
 	$(BIN)/python -m pytest -m long
@@ -86,4 +93,4 @@ clean: ## remove what the commands wrote, keep the environment
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(ALIGNMENT)

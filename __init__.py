@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .diagnostics.identifiability import Identifiability, identifiability
     from .diagnostics.loo import loo
     from .diagnostics.model_choice import Comparison, compare_models
+    from .diagnostics.planning import Plan, plan
     from .diagnostics.report import report
     from .diagnostics.sensitivity import Sensitivity, sensitivity
     from .diagnostics.sweep import Sweep, sweep
@@ -88,6 +89,7 @@ _HOME = {
     "diagnostics.identifiability": ("Identifiability", "identifiability"),
     "diagnostics.loo": ("loo",),
     "diagnostics.model_choice": ("Comparison", "compare_models"),
+    "diagnostics.planning": ("Plan", "plan"),
     "diagnostics.report": ("report",),
     "diagnostics.sensitivity": ("Sensitivity", "sensitivity"),
     "diagnostics.sweep": ("Sweep", "sweep"),
@@ -100,12 +102,12 @@ __all__ = [
     "Agreement", "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual",
     "CellView", "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "Drift",
     "EarnestError", "Finite", "Fit", "Gold", "Groups", "Habit", "Identifiability", "InputError", "ItemEffect",
-    "KnownAdvantage", "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter", "Partisan",
-    "PositionBias", "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema", "Sensitivity", "Signed",
-    "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth", "calibrate", "compare",
-    "compare_models", "filter_log", "fit_em",
-    "identifiability", "load", "loo", "plots", "predictive_check", "priors", "read_comparisons", "report", "sample",
-    "sensitivity", "sweep", "thresholds", "to_numpyro", "to_pymc", "write_preferences",
+    "KnownAdvantage", "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter",
+    "Partisan", "Plan", "PositionBias", "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema",
+    "Sensitivity", "Signed", "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth",
+    "calibrate", "compare", "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plan",
+    "plots", "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "sweep",
+    "thresholds", "to_numpyro", "to_pymc", "write_preferences",
 ]  # fmt: skip
 
 

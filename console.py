@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .comparisons import ComparisonLog
     from .diagnostics.agreement import Agreement
+    from .diagnostics.planning import Plan
     from .diagnostics.thresholds import ThresholdCurve
     from .inference import Fit
 
@@ -244,6 +245,21 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def plan_text(found: Plan) -> str:
+    """Gain of the best cut and of weights over all labels as they are, by votes a user (rows) and gap (columns)."""
+    by = found.table.set_index(["votes", "gap"])
+    votes, gaps = (sorted(set(found.table[axis])) for axis in ("votes", "gap"))
+    rows = []
+    for n in votes:
+        cells = []
+        for gap in gaps:
+            row = by.loc[(n, gap)]
+            cells.append(" / ".join(f"{row[what] / row['unfiltered'] - 1:+.0%}" for what in ("filtered", "weighted")))
+        rows.append([f"{n:g}", *cells])
+    head = ["votes a user", *(f"gap {gap:.2f}" for gap in gaps)]
+    return "gain of the best cut / of weights over every label as it is\n" + table(head, rows)
 
 
 def say_notes(notes: Sequence[str], err: bool = False) -> None:

@@ -19,6 +19,7 @@ from ..inference.thinning import evenly
 from .calibration_plots import calibration_ecdf, prior_sensitivity
 from .check_plots import favourite_shares, misspecification, model_comparison, predictive_checks
 from .figures import BLUE, GREEN, GREY, INK, ORANGE, VERMILION, name_rows, new_figure, save_figure, style
+from .plan_plots import plan_outlook
 from .trust_plots import open_directions, user_intervals
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "model_comparison",
     "open_directions",
     "parameter_intervals",
+    "plan_outlook",
     "predictive_checks",
     "prior_sensitivity",
     "save_figure",
