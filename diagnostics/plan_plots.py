@@ -51,7 +51,7 @@ def plan_outlook(found: Plan, axes: Sequence[Axes] | None = None) -> Sequence[Ax
     handles, names = pair[0].get_legend_handles_labels()
     figure = pair[0].figure
     if axes is None and figure is not None:
-        figure.legend(handles, names, loc="outside lower center", ncols=2)  # type: ignore[union-attr]
+        figure.legend(handles, names, loc="outside lower center", ncols=2)
     else:
         pair[0].legend(handles, names)
     return pair

@@ -155,7 +155,7 @@ def _outlook(population: _Population, users: int, votes: int, gap: float) -> dic
     best = int(np.argmax(_worth(kept, attended)))
     _, without = population.told(votes - 1, _advantage(gap))
     chance_without = population.told(votes - 1, _advantage(gap))[0]
-    spread = np.sqrt(max(population.square - population.mean**2, 1e-300))
+    spread = float(np.sqrt(max(population.square - population.mean**2, 1e-300)))
     labels = users * votes
     return {
         "votes": votes, "gap": gap, "advantage": _advantage(gap), "threshold": float(mean[best]) if best else 0.0,
@@ -163,7 +163,7 @@ def _outlook(population: _Population, users: int, votes: int, gap: float) -> dic
         "unfiltered": labels * population.mean**2, "filtered": labels * float(_worth(kept, attended)[best]),
         # A label must not vouch for itself: its weight is what the other votes of its user say.
         "weighted": labels * float(chance_without @ without**2),
-        "reliability": float(np.sqrt(max(chance @ (mean - population.mean) ** 2, 0.0)) / spread),
+        "reliability": float(np.sqrt(max(float(chance @ (mean - population.mean) ** 2), 0.0)) / spread),
     }  # fmt: skip
 
 

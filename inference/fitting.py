@@ -291,9 +291,9 @@ def _fit_marginal(
     covariance, notes = _covariance(table, curvature, em.pooled.unit(final.free[:own]))
     if model.crossed is not None:
         # A bound leans towards small scales: its curvature says how sharp the bound is, not where the scale lies.
-        at = table.slices[model.crossed.scale.name]
+        own_scale = table.slices[model.crossed.scale.name]
         for matrix in (covariance, spread):
-            matrix[at, :] = matrix[:, at] = np.nan
+            matrix[own_scale, :] = matrix[:, own_scale] = np.nan
         notes.append(_NO_INTERVAL.format(scale=model.crossed.scale.name))
     notes += [_POOLED.format(scale=scale) for scale in em.pooled.scale_of.values()]
     modes = modes_of(em, work, final, starts, others)
