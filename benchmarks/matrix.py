@@ -5,7 +5,11 @@
 
 What the file lacks is measured first (hours; a run that was stopped goes on where it ended): recovery on 20 logs and
 simulation-based calibration of 60 replications by NUTS as in `variants.py`, and the density of EM, NumPyro and PyMC
-against NumPy's at two points. `--only` prints what is there. Columns:
+against NumPy's at two points. `--only` prints what is there, `--variant NAME` does these alone (several machines can
+share the work: put their files together).
+
+A row a component, and one for each setting that changes its parameters; combinations of several, and with ties, go
+through the same in `tests/inference/test_variants.py`. Columns:
 
 lines        of the component's class, without docstrings and blanks (asked: 40, median 25)
 recovery     share of parameters' 90 % intervals that hold the truth
@@ -27,6 +31,7 @@ from resumable import keep, read
 from variants import ROOT, calibrated, component_of, declare, lines_of, one
 
 SEEDS, REPLICATIONS = 20, 60
+COMBINED = (" with ties", "signed partisans", "drifting partisans", "everything")
 
 
 def engines(model):
@@ -80,7 +85,7 @@ def row_of(name, model, recovery, calibration, agreement):
         f"{np.nanmean(known):.3f} ({len(recovery)} logs)" if len(known) else "-",
         f"{calibration[-1]['worst']:.2f} of its band" if calibration else "-",
         f"{agreement[-1]['worst']:.0e}" if agreement else "-",
-        f"{max(-min(row['down'] for row in recovery), 0.0):.0e}" if recovery else "-",
+        f"{abs(min(0.0, *(row['down'] for row in recovery))):.0e}" if recovery else "-",
         "yes" if back else "NO",
         "yes" if ">>>" in (component_of(model).__doc__ or "") else "NO",
     ]
@@ -90,11 +95,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path)
     parser.add_argument("--only", action="store_true", help="measure nothing, print what is there")
+    parser.add_argument("--variant", action="append", help="only this row (may be given several times)")
     parser.add_argument("--docs", type=Path, help="folder for the table")
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     head = ["variant", "lines", "recovery", "calibration", "engines", "climbs", "TOML", "example"]
-    rows, lines, models = [], read(options.results), declare()
+    rows, lines = [], read(options.results)
+    models = {name: model for name, model in declare().items() if not name.endswith(COMBINED)}
+    models = {name: models[name] for name in options.variant or models}
     for name, model in models.items():
         rows.append(row_of(name, model, *measured(name, model, lines, options.results, options.only)))
         print(" | ".join(rows[-1]), flush=True)
