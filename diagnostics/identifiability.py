@@ -116,13 +116,19 @@ def _directions(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
     With the prior's covariance S = L L', the eigenvalues k of L' I L are the votes' information in units of the
     prior's, and 1 / (1 + k) is the share of the prior's variance that is left (both as normal as they are not).
     """
-    information = _information(fit)
-    root = np.linalg.cholesky(_prior_covariance(fit, prior))
+    # The scale of pooled parameters is known by those alone, not by votes given them: the contraction tells of it.
+    keep = np.ones(fit.table.size, dtype=bool)
+    for scale in fit.table.pooled.values():
+        keep[fit.table.slices[scale]] = False
+    information = _information(fit)[np.ix_(keep, keep)]
+    root = np.linalg.cholesky(_prior_covariance(fit, prior)[np.ix_(keep, keep)])
     values, vectors = np.linalg.eigh(root.T @ information @ root)
     rows: list[dict[str, object]] = []
     for value, vector in zip(values, vectors.T, strict=True):
         kept = max(float(value), 0.0)
-        meaning = _meaning(fit, root @ vector / np.sqrt(1.0 + kept), prior) if len(rows) < _TOLD else ""
+        step = np.zeros(fit.table.size)
+        step[keep] = root @ vector / np.sqrt(1.0 + kept)
+        meaning = _meaning(fit, step, prior) if len(rows) < _TOLD else ""
         rows.append({"information": float(value), "remaining": 1.0 / (1.0 + kept), "meaning": meaning})
     return pd.DataFrame(rows, columns=["information", "remaining", "meaning"])
 
@@ -143,7 +149,8 @@ def _information(fit: Fit) -> np.ndarray:
 def _prior_covariance(fit: Fit, prior: np.ndarray) -> np.ndarray:
     """Of the free parameters, (size, size).
 
-    Parameters are independent of each other, and entries of one are alike: so are the free coordinates of entrywise
+    Parameters are independent of each other (pooled ones given their scale, and uncorrelated without), and entries of
+    one are alike: so are the free coordinates of entrywise
     supports and of vectors that sum to zero (their basis is orthonormal). Only a simplex's are not, and are few.
     """
     out = np.zeros((fit.table.size, fit.table.size))

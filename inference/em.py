@@ -33,7 +33,7 @@ from .maximize import (
     needs_metric,
 )
 from .nodes import Nodes
-from .pooled import Pooled
+from .pooled import USUAL, Pooled, Settled
 
 __all__ = ["MarginalEM", "em_step", "starting_points"]
 
@@ -248,7 +248,8 @@ class MarginalEM:
         if not self.prior or free.size == 0 or not np.all(np.isfinite(curvature)):
             return free, curvature
         if self.pooled:
-            return self.settled(free, jacobian=True)
+            centred = self.settled(free, jacobian=True)
+            return centred.free, centred.curvature
         centre, change = free, self._log_jacobian(free)
         total = curvature + change[2]
         value, slope = self.value_and_slope(free)
@@ -266,24 +267,29 @@ class MarginalEM:
                 break
         return centre, self.hessian(centre) + self._log_jacobian(centre)[2]
 
-    def settled(self, free: np.ndarray, jacobian: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def settled(self, free: np.ndarray, jacobian: bool = False) -> Settled:
         """The mode of pooled scales, all else integrated out by Laplace's method, and of all else at them.
 
         Args:
             free: where to begin, (size,).
             jacobian: of the density on the free scale instead of the constrained one.
-
-        Returns:
-            the mode and the Hessian of the normal approximation there; see `pooled.py`.
         """
 
-        def at(z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        def look(z: np.ndarray) -> tuple[float, np.ndarray]:
             value, slope = self.value_and_slope(z)
-            raw = self._raw_hessian(z)
-            change = self._log_jacobian(z) if jacobian else (0.0, 0.0, 0.0)
-            return value + change[0], slope + change[1], raw + change[2]
+            change = self._log_jacobian(z) if jacobian else (0.0, 0.0)
+            return value + change[0], slope + change[1]
 
-        return self.pooled.mode(at, free)
+        def bend(z: np.ndarray) -> np.ndarray:
+            return self._raw_hessian(z) + (self._log_jacobian(z)[2] if jacobian else 0.0)
+
+        found = self.pooled.mode(look, bend, free)
+        if not found.converged:
+            # From where the quadratics mislead: once more from a scale of common size.
+            usual = np.where(self.pooled.scales, np.log(USUAL), free)
+            again = self.pooled.mode(look, bend, self.pooled.moved(free, usual))
+            found = again if again.converged else found
+        return found
 
     def _log_jacobian(self, free: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         value, slope, bend = _log_jacobian(self.table, free)

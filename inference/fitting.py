@@ -25,6 +25,7 @@ from .effects import detached, known
 from .em import MarginalEM, starting_points
 from .label import LabelEM
 from .modes import canonical, label_modes, merged, modes_of
+from .pooled import Pooled
 from .results import Fit, Mode
 from .scoring import DRAWS, estimate
 from .users import Workload, workload
@@ -49,6 +50,7 @@ _POOLED = (
     "{scale} is the mode of its own density, all else integrated out by Laplace's method; objective_trace is at that "
     "{scale}"
 )
+_RESTLESS = "{scale} did not come to rest: give it (category_scale=...), or sample"
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _check_pooled(model: BehaviorModel, schema: Schema, settings: Settings) -> N
     for said in [words for words, is_so in how if is_so and scales]:
         raise EarnestError(
             f"{said} cannot estimate {scales[0]}, the scale of a prior: give it (category_scale=0.5), or fit "
-            "with method='marginal', objective='map' and no effects of items, or sample"
+            "with method='marginal', objective='map' and no effects of items, or sample with init='prior'"
         )
 
 
@@ -268,18 +270,21 @@ def _fit_marginal(
             (),
             ["the objective is not finite: some vote has probability 0"],
         )
+    rested = True
     if em.pooled:
         # What scouts found at one scale begins again at the scale that the best of them says.
-        _say(settings, "pooled scale", len(final.trace), final.trace[-1])
-        at = em.settled(final.free)[0]
+        rested, at = _settle(em, final, settings)
         groups = [(Ascent(em.pooled.moved(scout.free, at)), starts) for scout, starts in groups]
         final = _finally(em, groups[0][0], settings)
     others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
     runs = sorted([(final, groups[0][1]), *others], key=lambda run: -_height(run[0]))
     if runs[0][0] is not final:
         # A mode that lay behind has overtaken.
-        again = _finally(em, runs[0][0], settings)
-        runs[0] = (again, runs[0][1])
+        final = _finally(em, runs[0][0], settings)
+        if em.pooled:
+            rested, at = _settle(em, final, settings)
+            final = _finally(em, Ascent(em.pooled.moved(final.free, at)), settings)
+        runs[0] = (final, runs[0][1])
     (final, starts), others = runs[0], runs[1:]
     own = em.table.size  # before the effects of items, where there are any
     final = replace(final, free=np.concatenate([canonical(model, work, final.free[:own]), final.free[own:]]))
@@ -287,8 +292,8 @@ def _fit_marginal(
     final, curvature = em.finish(final)
     centre, centre_curvature = em.laplace(final.free, curvature)
     table = model.table(work.problem.cells.schema)
-    spread, _ = _covariance(table, centre_curvature, em.pooled.unit(centre))
-    covariance, notes = _covariance(table, curvature, em.pooled.unit(final.free[:own]))
+    spread, _ = _covariance(table, centre_curvature, em.pooled, centre)
+    covariance, notes = _covariance(table, curvature, em.pooled, final.free[:own])
     if model.crossed is not None:
         # A bound leans towards small scales: its curvature says how sharp the bound is, not where the scale lies.
         own_scale = table.slices[model.crossed.scale.name]
@@ -296,6 +301,7 @@ def _fit_marginal(
             matrix[own_scale, :] = matrix[:, own_scale] = np.nan
         notes.append(_NO_INTERVAL.format(scale=model.crossed.scale.name))
     notes += [_POOLED.format(scale=scale) for scale in em.pooled.scale_of.values()]
+    notes += [_RESTLESS.format(scale=scale) for scale in em.pooled.scale_of.values() if not rested]
     modes = modes_of(em, work, final, starts, others)
     if len(modes) > 1:
         notes.append(
@@ -341,6 +347,13 @@ def _continued(em: MarginalEM, ascent: Ascent, settings: Settings, stage: str, l
     return replace(more, trace=[*ascent.trace[:-1], *more.trace])
 
 
+def _settle(em: MarginalEM, final: Ascent, settings: Settings) -> tuple[bool, np.ndarray]:
+    """Whether pooled scales came to rest, and free coordinates there, (size,)."""
+    _say(settings, "pooled scale", len(final.trace), final.trace[-1])
+    settled = em.settled(final.free)
+    return settled.converged, settled.free
+
+
 def _finally(em: MarginalEM, ascent: Ascent, settings: Settings) -> Ascent:
     """EM to its end."""
     return _continued(em, ascent, settings, "EM", settings.max_iterations, max(settings.tolerance, 1e-5))
@@ -374,18 +387,34 @@ def _fit_label(
     return best, replace(unknown, centre=best.free), modes, notes
 
 
-def _covariance(table: Any, curvature: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _covariance(
+    table: Any, curvature: np.ndarray, pooled: Pooled, free: np.ndarray
+) -> tuple[np.ndarray, list[str]]:  # fmt: skip
     """Inverse observed information; directions that the objective leaves flat are given infinite variance as NaN.
 
     Args:
         table: all unknowns.
         curvature: Hessian of the objective, (size, size).
-        unit: of each free coordinate, (size,), in which flatness is judged.
+        pooled: scales of pooled parameters, in whose units flatness is judged; on their boundary they and what they
+            pool have no variance.
+        free: where the Hessian is that of, (size,).
     """
     if curvature.size == 0:
         return curvature, []
     if not np.all(np.isfinite(curvature)):
         return np.full_like(curvature, np.nan), ["standard errors unknown: the observed information is not finite"]
+    gone, unit = pooled.at_zero(free), pooled.unit(free)
+    if gone.any():
+        out, kept = np.full_like(curvature, np.nan), np.ix_(~gone, ~gone)
+        out[kept], notes = _inverse_of(table, curvature[kept], unit[~gone], ~gone)
+        return out, notes
+    return _inverse_of(table, curvature, unit, ~gone)
+
+
+def _inverse_of(
+    table: Any, curvature: np.ndarray, unit: np.ndarray, there: np.ndarray
+) -> tuple[np.ndarray, list[str]]:  # fmt: skip
+    """Of the free coordinates that are there, (size,)."""
     eigenvalues, vectors = np.linalg.eigh(-curvature * np.outer(unit, unit))
     flat = eigenvalues < 1e-6 * max(1.0, float(eigenvalues.max()) * 1e-3)
     covariance = (vectors[:, ~flat] / eigenvalues[~flat]) @ vectors[:, ~flat].T * np.outer(unit, unit)
@@ -394,7 +423,9 @@ def _covariance(table: Any, curvature: np.ndarray, unit: np.ndarray) -> tuple[np
     loaded = np.max(np.abs(vectors[:, flat]), axis=1) > 0.05
     covariance[loaded, :] = np.nan
     covariance[:, loaded] = np.nan
-    names = [name for name, where in table.slices.items() if loaded[where].any()]
+    everywhere = np.zeros(len(there), dtype=bool)
+    everywhere[there] = loaded
+    names = [name for name, where in table.slices.items() if everywhere[where].any()]
     note = (
         f"the data leave {int(flat.sum())} direction(s) flat: no standard errors for {', '.join(names)}, and users' "
         "intervals leave their uncertainty out"
