@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize_scalar
 
 from ..comparisons.errors import EarnestError
@@ -258,10 +259,9 @@ class Pooled:
             scales[at] = log_scale
             unit = self.unit(scales)[rest]
             precision = (information + np.diag(self._precision(scales)[rest])) * np.outer(unit, unit)
-            values, vectors = np.linalg.eigh(precision)
-            values = np.maximum(values, 1e-9 * (1.0 + np.abs(values).max(initial=0.0)))
-            along = vectors.T @ (pull * unit)
-            value = 0.5 * np.sum(along**2 / values) - 0.5 * np.sum(np.log(values)) + np.sum(np.log(unit))
+            root = np.linalg.cholesky(precision)
+            along = solve_triangular(root, pull * unit, lower=True)
+            value = 0.5 * along @ along - np.sum(np.log(np.diag(root) / unit))
             own_density = -len(own) * log_scale + float(prior.log_prob(np, np.exp(log_scale)))
             return float(value + own_density + extra * log_scale)
 
