@@ -25,7 +25,8 @@ def _modules(root):
 
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = list(_modules(ROOT))
+# `weighted_dpo` is imported where TRL is: in the environment of `make test-alignment`.
+MODULES = [name for name in _modules(ROOT) if name != "earnest.weighted_dpo"]
 
 
 def _fits(name):
