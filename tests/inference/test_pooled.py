@@ -237,13 +237,14 @@ def test_the_prior_is_that_of_a_given_scale():
 @pytest.mark.parametrize("backend", ["numpyro", "pymc"])
 def test_samplers_find_it(truth, fit, backend):
     trace = er.sample(MODEL, truth.log, backend=backend, latent="marginal", chains=2, draws=500, tune=500, seed=0)
+    # EM's normal approximation is centred at the mode on the free scale. Laplace's method leaves out how the scale of all
+    # log-odds goes with attentiveness: 0.6 of a standard deviation here; it must lie in the middle of the draws all the same.
+    at, centre = fit.table.slices["skill_scale"].start, fit.table.unpack(NUMPY, fit.centre)
     drawn = np.log(trace.posterior["skill_scale"].to_numpy().ravel())
-    found, error = (
-        np.log(fit.parameters["skill_scale"]),
-        fit.standard_errors["skill_scale"] / fit.parameters["skill_scale"],
-    )
-    assert abs(drawn.mean() - found) < error  # the mode of s, the mean of log s: half a standard error apart
-    assert drawn.std() == pytest.approx(error, rel=0.4)
-    means = trace.posterior["skill_deviation"].mean(("chain", "draw")).to_numpy()
-    np.testing.assert_allclose(means, fit.parameters["skill_deviation"], atol=0.15)
+    low, high = np.quantile(drawn, [0.1, 0.9])
+    assert low < fit.centre[at] < high
+    assert drawn.std() == pytest.approx(np.sqrt(fit.spread[at, at]), rel=0.3)
+    deviations = trace.posterior["skill_deviation"]
+    means, sds = deviations.mean(("chain", "draw")).to_numpy(), deviations.std(("chain", "draw")).to_numpy()
+    assert (np.abs(means - centre["skill_deviation"]) < 0.5 * sds).all()
     assert int(trace.sample_stats["diverging"].sum()) < 20
