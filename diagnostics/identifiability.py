@@ -15,6 +15,7 @@ from ..inference.arrays import JNP, float64
 from ..inference.draws import around, unpacked
 from ..inference.em import MarginalEM
 from ..inference.maximize import BOX
+from ..inference.pooled import Pooled
 from ..inference.users import workload
 from ..models.gold import GOLD, GOLD_USER
 from ..models.namespace import NUMPY
@@ -117,9 +118,7 @@ def _directions(fit: Fit, prior: np.ndarray) -> pd.DataFrame:
     prior's, and 1 / (1 + k) is the share of the prior's variance that is left (both as normal as they are not).
     """
     # The scale of pooled parameters is known by those alone, not by votes given them: the contraction tells of it.
-    keep = np.ones(fit.table.size, dtype=bool)
-    for scale in fit.table.pooled.values():
-        keep[fit.table.slices[scale]] = False
+    keep = ~Pooled(fit.table, fit.table.pooled).scales
     information = _information(fit)[np.ix_(keep, keep)]
     root = np.linalg.cholesky(_prior_covariance(fit, prior)[np.ix_(keep, keep)])
     values, vectors = np.linalg.eigh(root.T @ information @ root)
@@ -150,8 +149,8 @@ def _prior_covariance(fit: Fit, prior: np.ndarray) -> np.ndarray:
     """Of the free parameters, (size, size).
 
     Parameters are independent of each other (pooled ones given their scale, and uncorrelated without), and entries of
-    one are alike: so are the free coordinates of entrywise
-    supports and of vectors that sum to zero (their basis is orthonormal). Only a simplex's are not, and are few.
+    one are alike: so are the free coordinates of entrywise supports and of vectors that sum to zero (their basis is
+    orthonormal). Only a simplex's are not, and are few.
     """
     out = np.zeros((fit.table.size, fit.table.size))
     for parameter in fit.table.parameters:

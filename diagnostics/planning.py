@@ -9,14 +9,14 @@ spare.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.special import roots_jacobi
+from scipy.special import expit, roots_jacobi
 from scipy.stats import binom
 
 from ..comparisons.errors import EarnestError
@@ -145,7 +145,7 @@ def _check(
 
 
 def _advantage(gap: float) -> float:
-    return float(1 / (1 + np.exp(-gap)))
+    return float(expit(gap))
 
 
 def _outlook(population: _Population, users: int, votes: int, gap: float) -> dict[str, float]:
@@ -153,8 +153,7 @@ def _outlook(population: _Population, users: int, votes: int, gap: float) -> dic
     chance, mean = population.told(votes, _advantage(gap))
     kept, attended = _kept(chance, mean)
     best = int(np.argmax(_worth(kept, attended)))
-    _, without = population.told(votes - 1, _advantage(gap))
-    chance_without = population.told(votes - 1, _advantage(gap))[0]
+    chance_without, without = population.told(votes - 1, _advantage(gap))
     spread = float(np.sqrt(max(population.square - population.mean**2, 1e-300)))
     labels = users * votes
     return {
@@ -256,8 +255,3 @@ def _verdict(population: _Population, here: dict[str, float], ideal: float, user
             "truth."
         )
     return " ".join(said)
-
-
-def votes_and_gaps(found: Plan) -> tuple[Sequence[int], Sequence[float]]:
-    """The numbers of votes and the gaps of a plan's table."""
-    return sorted(set(found.table["votes"])), sorted(set(found.table["gap"]))

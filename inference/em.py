@@ -33,7 +33,7 @@ from .maximize import (
     needs_metric,
 )
 from .nodes import Nodes
-from .pooled import USUAL, Pooled, Settled
+from .pooled import USUAL, AtRest, Pooled
 
 __all__ = ["MarginalEM", "em_step", "starting_points"]
 
@@ -267,7 +267,7 @@ class MarginalEM:
                 break
         return centre, self.hessian(centre) + self._log_jacobian(centre)[2]
 
-    def settled(self, free: np.ndarray, jacobian: bool = False) -> Settled:
+    def settled(self, free: np.ndarray, jacobian: bool = False) -> AtRest:
         """The mode of pooled scales, all else integrated out by Laplace's method, and of all else at them.
 
         Args:

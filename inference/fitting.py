@@ -403,29 +403,19 @@ def _covariance(
         return curvature, []
     if not np.all(np.isfinite(curvature)):
         return np.full_like(curvature, np.nan), ["standard errors unknown: the observed information is not finite"]
-    gone, unit = pooled.at_zero(free), pooled.unit(free)
-    if gone.any():
-        out, kept = np.full_like(curvature, np.nan), np.ix_(~gone, ~gone)
-        out[kept], notes = _inverse_of(table, curvature[kept], unit[~gone], ~gone)
-        return out, notes
-    return _inverse_of(table, curvature, unit, ~gone)
-
-
-def _inverse_of(
-    table: Any, curvature: np.ndarray, unit: np.ndarray, there: np.ndarray
-) -> tuple[np.ndarray, list[str]]:  # fmt: skip
-    """Of the free coordinates that are there, (size,)."""
-    eigenvalues, vectors = np.linalg.eigh(-curvature * np.outer(unit, unit))
+    there = ~pooled.at_zero(free)
+    kept, unit = np.ix_(there, there), pooled.unit(free)[there]
+    eigenvalues, vectors = np.linalg.eigh(-curvature[kept] * np.outer(unit, unit))
     flat = eigenvalues < 1e-6 * max(1.0, float(eigenvalues.max()) * 1e-3)
-    covariance = (vectors[:, ~flat] / eigenvalues[~flat]) @ vectors[:, ~flat].T * np.outer(unit, unit)
+    covariance = np.full_like(curvature, np.nan)
+    covariance[kept] = (vectors[:, ~flat] / eigenvalues[~flat]) @ vectors[:, ~flat].T * np.outer(unit, unit)
     if not flat.any():
         return covariance, []
-    loaded = np.max(np.abs(vectors[:, flat]), axis=1) > 0.05
+    loaded = np.zeros(len(free), dtype=bool)
+    loaded[there] = np.max(np.abs(vectors[:, flat]), axis=1) > 0.05
     covariance[loaded, :] = np.nan
     covariance[:, loaded] = np.nan
-    everywhere = np.zeros(len(there), dtype=bool)
-    everywhere[there] = loaded
-    names = [name for name, where in table.slices.items() if everywhere[where].any()]
+    names = [name for name, where in table.slices.items() if loaded[where].any()]
     note = (
         f"the data leave {int(flat.sum())} direction(s) flat: no standard errors for {', '.join(names)}, and users' "
         "intervals leave their uncertainty out"

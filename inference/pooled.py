@@ -29,7 +29,7 @@ from ..models.parameters import ParameterTable
 from ..models.supports import POSITIVE
 from .maximize import BOX
 
-__all__ = ["USUAL", "Pooled", "Settled"]
+__all__ = ["USUAL", "AtRest", "Pooled"]
 
 USUAL = 0.5
 """A scale to begin with, log-odds."""
@@ -44,10 +44,11 @@ _NOTHING = 1e-6  # nats by which a scale above 0 must be better than 0
 
 Look = Callable[[np.ndarray], tuple[float, np.ndarray]]
 Bend = Callable[[np.ndarray], np.ndarray]
+Quadratic = tuple[np.ndarray, np.ndarray]  # see `Pooled._without_pool`
 
 
 @dataclass(frozen=True)
-class Settled:
+class AtRest:
     """Where the scales came to rest.
 
     Attributes:
@@ -133,7 +134,7 @@ class Pooled:
             bend[at, at] += 2 * np.sum(relative**2) - 2 * np.trace(relative)
         return bend
 
-    def mode(self, look: Look, bend: Bend, free: np.ndarray) -> Settled:
+    def mode(self, look: Look, bend: Bend, free: np.ndarray) -> AtRest:
         """Mode of the scales and, given them, of all else.
 
         Args:
@@ -146,7 +147,8 @@ class Pooled:
         for _ in range(_ROUNDS):
             if not np.all(np.isfinite(raw)) or not np.all(np.isfinite(gradient)):
                 break
-            to = self._best_scales(free, gradient, raw, stride, jumps > 0)
+            quadratic = self._without_pool(free, gradient, raw)
+            to = self._best_scales(free, gradient, quadratic, stride, jumps > 0)
             moves = (to - free)[self.scales]
             jumps -= bool((np.abs(moves) > stride).any())
             # A scale that swings to and fro is led on a shorter rein.
@@ -156,10 +158,8 @@ class Pooled:
             if np.max(np.abs(moves)) < _STILL:
                 converged = True
                 break
-            free, gradient, raw = self._climbed(
-                look, bend, self._aimed(free, gradient, raw, to), self._votes(free, raw)
-            )
-        return Settled(free, self.nested(free, raw), converged)
+            free, gradient, raw = self._climbed(look, bend, self._aimed(free, quadratic, to), self._votes(free, raw))
+        return AtRest(free, self.nested(free, raw), converged)
 
     def _climbed(
         self, look: Look, bend: Bend, free: np.ndarray, votes: np.ndarray
@@ -203,17 +203,17 @@ class Pooled:
         ends = np.clip(free + move / max(1.0, np.max(np.abs(move), initial=0.0)), -reach, reach)
         return np.asarray(ends - free)
 
-    def _aimed(self, free: np.ndarray, gradient: np.ndarray, raw: np.ndarray, to: np.ndarray) -> np.ndarray:
+    def _aimed(self, free: np.ndarray, quadratic: Quadratic, to: np.ndarray) -> np.ndarray:
         """Where the quadratic of a point has its mode at other scales; what is pooled goes there with its scale."""
         rest = np.flatnonzero(~self.scales)
-        information, pull = self._without_pool(free, gradient, raw)
+        information, pull = quadratic
         at = self.moved(free, to)
         slope = np.zeros(len(free))
         slope[rest] = pull - (information + np.diag(self._precision(to)[rest])) @ at[rest]
         return np.asarray(at + self._step(at, slope, information))
 
     def _best_scales(
-        self, free: np.ndarray, gradient: np.ndarray, raw: np.ndarray, stride: float, jumping: bool
+        self, free: np.ndarray, gradient: np.ndarray, quadratic: Quadratic, stride: float, jumping: bool
     ) -> np.ndarray:  # fmt: skip
         """Scales with the highest density, all else integrated out of the quadratic at a point, (size,) with the rest.
 
@@ -223,7 +223,7 @@ class Pooled:
         for _ in range(3 if len(set(self.scale_of.values())) > 1 else 1):
             for scale in dict.fromkeys(self.scale_of.values()):
                 at = self.table.slices[scale].start
-                height = self._height(free, gradient, raw, to, at)
+                height = self._height(free, gradient, quadratic, to, at)
                 best, zero = self._highest(height), height(-BOX)
                 if not height(best) > zero + _NOTHING:
                     best = -BOX
@@ -242,11 +242,11 @@ class Pooled:
         return float(found.x) if -found.fun >= values[k] else float(_GRID[k])
 
     def _height(
-        self, free: np.ndarray, gradient: np.ndarray, raw: np.ndarray, to: np.ndarray, at: int
+        self, free: np.ndarray, gradient: np.ndarray, quadratic: Quadratic, to: np.ndarray, at: int
     ) -> Callable[[float], float]:
         """Log density of one log scale with all else integrated out of the quadratic, up to a constant."""
         rest = np.flatnonzero(~self.scales)
-        information, pull = self._without_pool(free, gradient, raw)
+        information, pull = quadratic
         pooled = [name for name, scale in self.scale_of.items() if self.table.slices[scale].start == at]
         own = np.concatenate([np.arange(self.table.size)[self.table.slices[name]] for name in pooled])
         # What log p says of log s beside the pooled parameters' own density: its prior (and Jacobian).
@@ -272,7 +272,7 @@ class Pooled:
         rest = np.flatnonzero(~self.scales)
         return np.asarray(-raw[np.ix_(rest, rest)] - np.diag(self._precision(free)[rest]))
 
-    def _without_pool(self, free: np.ndarray, gradient: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _without_pool(self, free: np.ndarray, gradient: np.ndarray, raw: np.ndarray) -> Quadratic:
         """Minus the Hessian of log p without the pooled parameters' own density, and its slope at the origin."""
         rest = np.flatnonzero(~self.scales)
         precision = self._precision(free)[rest]

@@ -112,12 +112,13 @@ class BradleyTerry(Scaled, WithTies):
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         out = [Parameter("skill", self.prior, ("model",))]
-        if self.by_category and self.category_scale is None:
-            out.append(Parameter("skill_scale", self.scale_prior))
         if self.by_category:
-            given = None if self.category_scale is None else ZeroSumNormal(self.category_scale)
-            prior = given or HierarchicalNormal("skill_scale", zero_sum=True)
-            out.append(Parameter("skill_deviation", prior, ("category", "model")))
+            deviation: Prior = HierarchicalNormal("skill_scale", zero_sum=True)
+            if self.category_scale is None:
+                out.append(Parameter("skill_scale", self.scale_prior))
+            else:
+                deviation = ZeroSumNormal(self.category_scale)
+            out.append(Parameter("skill_deviation", deviation, ("category", "model")))
         if self.covariates:
             named = (("covariate", self.covariates),)
             out.append(Parameter("preference_slope", self.slope_prior, ("covariate",), named))
