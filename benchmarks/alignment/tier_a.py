@@ -1,21 +1,22 @@
 """Does alignment get better? The controlled experiment: every arm of `registered.toml` on the same votes.
 
-    python benchmarks/alignment/tier_a.py --results tier_a.jsonl                 # all settings, 30 seeds; hours
+    python benchmarks/alignment/tier_a.py --results tier_a.jsonl                 # all settings, 30 seeds
     python benchmarks/alignment/tier_a.py --results tier_a.jsonl --only gap      # one sweep
-    python benchmarks/alignment/tier_a.py --results tier_a.jsonl --told          # tables and claims from what is there
 
-One JSON line a world; a run that was stopped goes on where it ended. The votes go through Earnest as a user's would:
-`read_comparisons`, `fit_em` of the default model, `thresholds`, `write_preferences`; what the export says of each vote
-is what DPO gets.
+One JSON line a world; a run that was stopped goes on where it ended. `findings.py` tells what the lines
+say. The votes go through Earnest as a user's would: `read_comparisons`, `fit_em` of the default model, `thresholds`,
+`write_preferences`; what the export says of each vote is what DPO gets.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +73,11 @@ class Judge:
         """Every registered metric; `of_all` are the parameters of the arm `all`."""
         policy, everyone = self.policy(parameters), self.policy(of_all)
         implied = self.world.held_out @ parameters
-        pairs = np.sign(implied[:, 0] - implied[:, 1]) == np.sign(self.merit[:, 0] - self.merit[:, 1])
+        agrees = np.sign(implied[:, 0] - implied[:, 1]) * np.sign(self.merit[:, 0] - self.merit[:, 1])
         return {
             "reward": self.reward(policy), "reward_at_kl": self.reward_at(parameters, self.kl(of_all)),
             "win_reference": self.win(policy, self.base), "win_all": self.win(policy, everyone),
-            "kl": self.kl(parameters), "accuracy": float(pairs.mean()),
+            "kl": self.kl(parameters), "accuracy": float(0.5 + 0.5 * agrees.mean()),
         }  # fmt: skip
 
 
@@ -103,23 +104,27 @@ def one(sweep, value, setting, seed):
     fit = er.fit_em(model, log)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preferences.parquet"
-        er.write_preferences(log, path, fit, noise="clip")
+        er.write_preferences(log, path, fit, noise="keep")
         rows = pd.read_parquet(path)
     at = rows["comparison"].astype(int).to_numpy()
     cut = float(er.thresholds(fit).recommend().threshold)
     left = (world.votes["winner"] == "model_a").to_numpy()[at]
     difference = np.where(left[:, None], 1.0, -1.0) * (world.first - world.second)[at]
+    assert (rows["chosen"] == [f"{'left' if side else 'right'} {i}" for side, i in zip(left, at, strict=True)]).all()
     eta, n = world.eta[at], len(at)
     whole = np.ones(n)
     mean = rows["attentiveness"].to_numpy()
     recommended = (mean >= cut).astype(float)
     shuffled = np.random.default_rng([seed, 3]).permutation(recommended)
+    weight, noise = rows["weight"].to_numpy(), rows["label_noise"].to_numpy()
+    attended = np.maximum(weight, REGISTERED["added"]["least"])
     arms = {
         "all": (whole, 0.0, "dpo"), "random": (shuffled, 0.0, "dpo"), "recommended": (recommended, 0.0, "dpo"),
         **{f"cut {t:g}": ((mean >= t).astype(float), 0.0, "dpo") for t in REGISTERED["arms"]["thresholds"]},
-        "soft": (rows["weight"].to_numpy(), 0.0, "dpo"),
-        "robust": (whole, rows["label_noise"].to_numpy(), "robust"),
-        "robust_weighted": ((1 - 2 * rows["label_noise"].to_numpy()) ** 2, rows["label_noise"].to_numpy(), "robust"),
+        "soft": (weight, 0.0, "dpo"),
+        "robust": (whole, np.minimum(noise, 0.49), "robust"),
+        "robust_weighted": ((1 - 2 * np.minimum(noise, 0.49)) ** 2, np.minimum(noise, 0.49), "robust"),
+        "by_side": (whole, noise, "by_side"), "by_side_weighted": (attended**2, noise, "by_side"),
         "conservative": (whole, rows["label_noise_posterior"].to_numpy(), "conservative"),
         "oracle": ((eta >= best_cut(eta)).astype(float), 0.0, "dpo"),
         "oracle_soft": (np.maximum(eta, 0.0), 0.0, "dpo"),
@@ -133,23 +138,60 @@ def one(sweep, value, setting, seed):
         kept = means.reindex(world.votes["user"].to_numpy()[at]).to_numpy()
         at_posterior = float(er.thresholds(trace, log).recommend().threshold)
         arms["posterior"] = ((kept >= at_posterior).astype(float), 0.0, "dpo")
+        at_random = np.random.default_rng([seed, 4]).random(n)
+        arms["random_half"] = ((at_random < 0.5).astype(float), 0.0, "dpo")
+        arms["random_tenth"] = ((at_random < 0.1).astype(float), 0.0, "dpo")
     honest = np.where(world.attended_first[at][:, None], 1.0, -1.0) * (world.first - world.second)[at]
     beta, prior = REGISTERED["dpo"]["beta"], REGISTERED["dpo"]["prior"]
     with jax.enable_x64(True):
-        found = {
-            name: np.asarray(optimum(honest if name == "oracle_labels" else difference, weight,
-                                     np.broadcast_to(noise, n) + 0.0, beta, prior, kind=kind))
+        ended = {
+            name: optimum(honest if name == "oracle_labels" else difference, weight, np.broadcast_to(noise, n) + 0.0,
+                          beta, prior, kind=kind, attended=attended)
             for name, (weight, noise, kind) in arms.items()
         }  # fmt: skip
+        found = {name: np.asarray(parameters) for name, (parameters, _) in ended.items()}
         judge = Judge(world)
         told = {name: judge.told(parameters, found["all"]) for name, parameters in found.items()}
-    true = {name: effective(eta, weight) for name, (weight, _, kind) in arms.items() if kind == "dpo"}
+    true = {
+        name: effective(eta, weight)
+        for name, (weight, _, kind) in arms.items() if kind == "dpo" and name != "oracle_labels"
+    }  # fmt: skip
     return {
         "sweep": sweep, "value": value, "seed": seed, "threshold": cut, "status": fit.status,
         "reference": judge.reward(judge.base), "arms": told, "effective": true,
-        "kept": float(recommended.mean()), "advantage": float(_advantage(world)),
-        "seconds": time.perf_counter() - start,
+        "kept": float(recommended.mean()), "advantage": float(_advantage(world)), "made_by": made_by(),
+        "slope": {name: float(slope) for name, (_, slope) in ended.items()}, "seconds": time.perf_counter() - start,
     }  # fmt: skip
+
+
+@cache
+def made_by():
+    """A hash of what a line depends on here: the registration and the code of the experiment."""
+    folder = Path(__file__).parent
+    texts = [(folder / name).read_bytes() for name in ("registered.toml", "world.py", "dpo.py", "tier_a.py")]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+
+
+def earlier(path):
+    """The lines of an earlier run, which must be of this registration and code."""
+    rows = read(path)
+    if any(row["made_by"] != made_by() for row in rows):
+        raise SystemExit(f"{path}: has lines of another registered.toml or other code; give another --results")
+    return rows
+
+
+def again(rows, sweep, value, setting, seed):
+    """The line of this very world in another sweep, or None: sweeps pass through the main world and one another."""
+    same = {place for place, other in settings().items() if other == setting}
+    for row in rows:
+        if (row["sweep"], row["value"]) in same and row["seed"] == seed:
+            kept = {name: told for name, told in row["arms"].items() if name not in _main_only()}
+            return {**row, "sweep": sweep, "value": value, "arms": kept}
+    return None
+
+
+def _main_only():
+    return (*REGISTERED["arms"]["main_only"], *REGISTERED["added"]["main_only"])
 
 
 def _advantage(world):
@@ -157,50 +199,21 @@ def _advantage(world):
     return np.mean((world.votes["model_a"] == "strong").to_numpy() == world.attended_first)
 
 
-def interval(differences):
-    """Mean of paired differences and its confidence interval, Student's t."""
-    from scipy import stats
-
-    mean, n = float(np.mean(differences)), len(differences)
-    half = float(np.std(differences, ddof=1) / np.sqrt(n) * stats.t.ppf(0.5 + REGISTERED["level"] / 2, n - 1))
-    return mean, mean - half, mean + half
-
-
-def table(rows, sweep):
-    """Of each value of a sweep: what each arm adds to the reward of all labels, with its interval."""
-    metric = REGISTERED["metrics"]["primary"]
-    out = []
-    for value in dict.fromkeys(row["value"] for row in rows if row["sweep"] == sweep):
-        of = [row for row in rows if row["sweep"] == sweep and row["value"] == value]
-        arms = [name for name in of[0]["arms"] if all(name in row["arms"] for row in of)]
-        for name in arms:
-            for measure in (metric, *REGISTERED["metrics"]["secondary"]):
-                gain = [row["arms"][name][measure] - row["arms"]["all"][measure] for row in of]
-                level = float(np.mean([row["arms"][name][measure] for row in of]))
-                bounds = dict(zip(("gain", "low", "high"), interval(gain), strict=True))
-                out.append({"sweep": sweep, "value": value, "seeds": len(of), "arm": name, "metric": measure,
-                            "mean": level, **bounds})  # fmt: skip
-    return pd.DataFrame(out)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path)
     parser.add_argument("--only", action="append", help="this sweep (may be given several times)")
     parser.add_argument("--seeds", type=int, default=REGISTERED["seeds"])
-    parser.add_argument("--told", action="store_true", help="measure nothing, tell what is there")
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    rows = read(options.results)
+    rows = earlier(options.results)
     done = {(row["sweep"], row["value"], row["seed"]) for row in rows}
     for (sweep, value), setting in settings().items():
-        for seed in range(0 if options.told or (options.only and sweep not in options.only) else options.seeds):
+        for seed in range(0 if options.only and sweep not in options.only else options.seeds):
             if (sweep, value, seed) not in done:
-                rows.append(keep(one(sweep, value, setting, seed), options.results))
-    for sweep in dict.fromkeys(row["sweep"] for row in rows):
-        told = table(rows, sweep)
-        shown = told[told["metric"] == REGISTERED["metrics"]["primary"]]
-        print(shown.round(4).to_string(index=False))
+                row = again(rows, sweep, value, setting, seed) or one(sweep, value, setting, seed)
+                rows.append(keep(row, options.results))
+                print(f"{sweep} {value} seed {seed}: {row['seconds']:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

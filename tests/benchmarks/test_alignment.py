@@ -1,12 +1,14 @@
 """The controlled alignment experiment: losses, their optimum, the world of votes."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
-from alignment import dpo
-from alignment.tier_a import Judge, best_cut, effective, one
+from alignment import dpo, findings
+from alignment.tier_a import Judge, again, best_cut, earlier, effective, one
 from alignment.world import REGISTERED, Setting, build, settings
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 
 def test_the_tabular_optimum_is_the_closed_form():
@@ -17,7 +19,9 @@ def test_the_tabular_optimum_is_the_closed_form():
     difference = np.eye(6)[chosen] - np.eye(6)[rejected]
     votes = special.expit(reward[chosen] - reward[rejected]) * (chosen != rejected)
     with jax.enable_x64(True):
-        found = dpo.optimum(difference, votes, np.zeros(36), beta, 1e4)
+        found, slope = dpo.optimum(difference, votes, np.zeros(36), beta, 1e4)
+    assert slope < 1e-9
+    with jax.enable_x64(True):
         policy = np.exp(dpo.log_policy(found, np.eye(6)[None], log_reference[None]))[0]
     wanted = special.softmax(log_reference + reward / beta)
     np.testing.assert_allclose(policy, wanted, atol=1e-6)  # asked 1e-3
@@ -27,18 +31,22 @@ def test_the_tabular_optimum_is_the_closed_form():
 def test_the_optimum_is_that_of_another_optimiser(kind):
     rng = np.random.default_rng(1)
     difference, weight, noise = rng.normal(size=(200, 3)), rng.uniform(size=200), rng.uniform(0, 0.3, size=200)
+    attended = rng.uniform(0.2, 1.0, size=200)
+    noise = noise * (1 - attended)
     difference[:, 0] += 0.4
 
     def total(z):
         m = difference @ z
         right, wrong = np.logaddexp(0, -m), np.logaddexp(0, m)
         row = {"dpo": right, "conservative": (1 - noise) * right + noise * wrong,
-               "robust": ((1 - noise) * right - noise * wrong) / (1 - 2 * noise)}[kind]  # fmt: skip
+               "robust": ((1 - noise) * right - noise * wrong) / (1 - 2 * noise),
+               "by_side": right + noise / attended * (right - wrong)}[kind]  # fmt: skip
         return weight @ row + 0.5 * z @ z / 4.0
 
     other = optimize.minimize(total, np.zeros(3), tol=1e-12).x
     with jax.enable_x64(True):
-        np.testing.assert_allclose(dpo.optimum(difference, weight, noise, 0.5, 2.0, kind=kind), other / 0.5, atol=1e-5)
+        found = dpo.optimum(difference, weight, noise, 0.5, 2.0, kind=kind, attended=attended)[0]
+    np.testing.assert_allclose(found, other / 0.5, atol=1e-5)
 
 
 def test_robust_is_unbiased_and_conservative_is_not():
@@ -50,14 +58,34 @@ def test_robust_is_unbiased_and_conservative_is_not():
             assert np.allclose(expected, dpo.loss("dpo", margin), atol=1e-12) == same
 
 
+def test_flips_that_depend_on_the_side_need_the_loss_for_them():
+    """A response on the left or on the right is the better one; who slips takes the left one in 7 of 10 votes."""
+    attended, takes = 0.4, {"left": 0.7, "right": 0.3}
+    margin = np.linspace(-3, 3, 7)  # of the response on the left
+    with jax.enable_x64(True):
+        for better, other in (("left", "right"), ("right", "left")):
+            toward = margin if better == "left" else -margin
+            right = attended + (1 - attended) * takes[better]  # probability that the better one is chosen
+            slips = [(1 - attended) * takes[side] for side in (other, better)]  # against the label seen
+            found = {
+                kind: right * dpo.loss(kind, toward, slips[0], attended)
+                + (1 - right) * dpo.loss(kind, -toward, slips[1], attended)
+                for kind in ("by_side", "robust")
+            }
+            np.testing.assert_allclose(found["by_side"], dpo.loss("dpo", toward), atol=1e-12)
+            assert np.abs(found["robust"] - dpo.loss("dpo", toward)).max() > 0.05
+        even = dpo.loss("by_side", margin, 0.2, 0.6), dpo.loss("robust", margin, 0.2)
+    np.testing.assert_allclose(*even, atol=1e-12)
+
+
 def test_a_weight_of_two_is_a_row_twice():
     rng = np.random.default_rng(2)
     difference = rng.normal(size=(30, 3))
     weight = np.where(np.arange(30) < 10, 2.0, 1.0)
     twice = np.concatenate([difference, difference[:10]])
     with jax.enable_x64(True):
-        once = dpo.optimum(difference, weight, np.zeros(30), 1.0, 5.0)
-        again = dpo.optimum(twice, np.ones(40), np.zeros(40), 1.0, 5.0)
+        once, _ = dpo.optimum(difference, weight, np.zeros(30), 1.0, 5.0)
+        again, _ = dpo.optimum(twice, np.ones(40), np.zeros(40), 1.0, 5.0)
     np.testing.assert_allclose(once, again, atol=1e-8)
 
 
@@ -125,8 +153,75 @@ def test_a_judge_knows_the_true_reward():
 
 def test_one_world_goes_through_every_arm():
     row = one("check", 0, Setting(users=60, votes=15), 905)
-    wanted = {*REGISTERED["arms"]["every"], *(f"cut {t:g}" for t in REGISTERED["arms"]["thresholds"])}
+    wanted = {
+        *REGISTERED["arms"]["every"], *REGISTERED["added"]["every"],
+        *(f"cut {t:g}" for t in REGISTERED["arms"]["thresholds"]),
+    }  # fmt: skip
     assert set(row["arms"]) == wanted
     assert all(np.isfinite(list(told.values())).all() for told in row["arms"].values())
     assert row["arms"]["oracle_labels"]["reward"] > row["reference"]
     assert row["arms"]["all"]["win_all"] == pytest.approx(0.5)
+    assert max(row["slope"][name] for name in ("all", "recommended", "soft", "conservative")) < 1e-6
+
+
+def test_a_world_that_two_sweeps_share_is_run_once(tmp_path):
+    main = {
+        "sweep": "main",
+        "value": "",
+        "seed": 4,
+        "arms": {"all": 1, "posterior": 2, "random_half": 3},
+        "made_by": "-",
+    }
+    kept = again([main], "gap", 1.0, settings()[("gap", 1.0)], 4)
+    assert (kept["sweep"], kept["value"], kept["arms"]) == ("gap", 1.0, {"all": 1})
+    assert again([main], "gap", 2.0, settings()[("gap", 2.0)], 4) is None
+    assert again([main], "gap", 1.0, settings()[("gap", 1.0)], 5) is None
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps(main) + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="another registered"):
+        earlier(path)
+
+
+def lines(seeds, shift):
+    """Lines of a made-up run: an arm's reward is its own number plus the seed's noise, the same for all arms."""
+    rng = np.random.default_rng(0)
+    arms = {"all": 0.5, "random": 0.49, "recommended": 0.6 + shift, "soft": 0.7, "conservative": 0.5, "oracle": 0.8,
+            "oracle_soft": 0.82, "oracle_labels": 1.0, **{name: 0.55 for name in findings.CUTS}, "cut 0.5": 0.65}  # fmt: skip
+    out = []
+    for seed in range(seeds):
+        common, own = rng.normal(), rng.normal(scale=0.01, size=len(arms))
+        told = {
+            name: dict.fromkeys(findings.METRICS, value + common + error)
+            for (name, value), error in zip(arms.items(), own, strict=True)
+        }
+        out.append({"sweep": "main", "value": "", "seed": seed, "arms": told, "reference": common, "advantage": 0.7,
+                    "threshold": 0.3, "kept": 0.8, "status": "converged", "effective": {"all": 100.0, "oracle": 120.0,
+                    "recommended": 110.0, "soft": 115.0}})  # fmt: skip
+    return out
+
+
+def test_findings_are_paired_and_judged_as_registered():
+    [at] = findings.condensed(lines(30, 0.0))
+    differences = [row["arms"]["recommended"]["reward"] - row["arms"]["all"]["reward"] for row in lines(30, 0.0)]
+    by_scipy = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    assert at["arms"]["recommended"]["reward"][2:] == pytest.approx(list(by_scipy), abs=1e-5)
+    assert at["best"]["reward"] == "cut 0.5"
+    [told] = findings.verdicts([at])
+    assert told["expected"]  # the true attentiveness gains 20 %
+    assert [told[claim][0] for claim in ("recommended", "random", "soft")] == [True] * 3
+    assert told["threshold"] == (False, pytest.approx(0.6 / 0.65, abs=0.01))
+    [at] = findings.condensed(lines(30, -0.3))  # worse than all labels
+    assert not findings.verdicts([at])[0]["recommended"][0]
+
+
+def test_what_is_kept_with_the_code_is_the_registered_run():
+    found = json.loads(findings.FOUND.read_text(encoding="utf-8"))
+    assert {(at["sweep"], at["value"]) for at in found} == set(settings())
+    assert {at["seeds"] for at in found} == {REGISTERED["seeds"]}
+
+
+def test_the_page_shows_what_was_found(root):
+    found = json.loads(findings.FOUND.read_text(encoding="utf-8"))
+    page = (root / "docs" / "alignment.md").read_text(encoding="utf-8")
+    for table in (findings.arms_table(found), findings.claims_table(found), findings.planned_table(found)):
+        assert table in page
