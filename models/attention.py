@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .component import CellView, Component, check_prior
+from .component import CellView, Component
 from .covariates import Standardised, linear
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Normal, Prior
+from .settings import columns, prior_of
 from .supports import REAL
 
 __all__ = ["STATES", "Attention", "SampleAttention"]
@@ -83,16 +84,15 @@ class SampleAttention(Standardised, Attention):
         (1,)
     """
 
-    covariates: tuple[str, ...]
-    prior: Prior = field(default_factory=Normal)
+    covariates: tuple[str, ...] = columns()
+    prior: Prior = prior_of(Normal, REAL)
     centres: tuple[float, ...] | None = None
     scales: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        self.check_columns()
+        super().__post_init__()
         if not self.covariates:
             raise EarnestError("SampleAttention(covariates=()): expected at least one numeric column")
-        check_prior(self, "prior", REAL)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         named = (("covariate", self.covariates),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from . import priors
-from .component import Attentiveness, Continuous, Finite, check_prior
+from .component import Attentiveness, Continuous, Finite
 from .jacobi import gauss_jacobi
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Prior
+from .settings import prior_of
 from .supports import POSITIVE, SIMPLEX, UNIT
 
 __all__ = ["Beta", "Groups", "fixed_levels"]
@@ -33,18 +34,11 @@ class Beta(Attentiveness):
         ['attentiveness_alpha', 'attentiveness_beta']
     """
 
-    alpha_prior: Prior = field(default_factory=priors.LogNormal)
-    beta_prior: Prior = field(default_factory=priors.LogNormal)
-
-    def __post_init__(self) -> None:
-        check_prior(self, "alpha_prior", POSITIVE)
-        check_prior(self, "beta_prior", POSITIVE)
+    alpha_prior: Prior = prior_of(priors.LogNormal, POSITIVE)
+    beta_prior: Prior = prior_of(priors.LogNormal, POSITIVE)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("attentiveness_alpha", self.alpha_prior), Parameter("attentiveness_beta", self.beta_prior))
-
-    def latents(self, schema: Schema) -> Continuous | Finite:
-        return Continuous()
 
     def statistics(self, xp: Namespace, latent: Any) -> tuple[Any, ...] | None:
         return xp.log_sigmoid(latent), xp.log_sigmoid(-latent)
@@ -54,9 +48,6 @@ class Beta(Attentiveness):
         log_eta, log_rest = statistics
         # On the logit scale: the Jacobian eta (1 - eta) turns the exponents alpha - 1, beta - 1 into alpha, beta.
         return alpha * log_eta + beta * log_rest - xp.betaln(alpha, beta)
-
-    def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
-        return self.log_weights_at(xp, values, (xp.log_sigmoid(latent), xp.log_sigmoid(-latent)))
 
     def gauss(self, xp: Namespace, values: Values, size: int) -> tuple[Any, Any] | None:
         return gauss_jacobi(xp, values["attentiveness_alpha"], values["attentiveness_beta"], size)
@@ -97,12 +88,11 @@ class Groups(Attentiveness):
     """
 
     levels: tuple[float, ...] | int = (0.0, 1.0)
-    weight_prior: Prior = field(default_factory=priors.Dirichlet)
-    level_prior: Prior = field(default_factory=priors.Beta)
+    weight_prior: Prior = prior_of(priors.Dirichlet, SIMPLEX)
+    level_prior: Prior = prior_of(priors.Beta, UNIT)
 
     def __post_init__(self) -> None:
-        check_prior(self, "weight_prior", SIMPLEX)
-        check_prior(self, "level_prior", UNIT)
+        super().__post_init__()
         if isinstance(self.levels, int) and not isinstance(self.levels, bool):
             if self.levels < 1:
                 raise EarnestError(f"Groups(levels={self.levels}): expected at least one group")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import Casual, CellView, check_prior, check_switch
+from .component import Casual, CellView
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Dirichlet, Prior
+from .settings import category_switch, prior_of
 from .supports import SIMPLEX
 
 __all__ = ["CoinFlip", "PositionBias"]
@@ -44,16 +45,8 @@ class PositionBias(Casual):
         [('casual_outcome', ('category', 'outcome'))]
     """
 
-    prior: Prior = field(default_factory=Dirichlet)
-    by_category: bool = False
-
-    def __post_init__(self) -> None:
-        check_prior(self, "prior", SIMPLEX)
-        check_switch(self, "by_category")
-
-    @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return ("category",) if self.by_category else ()
+    prior: Prior = prior_of(Dirichlet, SIMPLEX)
+    by_category: bool = category_switch()
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         dims = ("category", "outcome") if self.by_category else ("outcome",)

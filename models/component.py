@@ -18,8 +18,7 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
-from .priors import Prior
-from .supports import Support
+from .settings import checked, context_of
 
 if TYPE_CHECKING:
     from .crossed import Crossed
@@ -103,43 +102,21 @@ def _is_builtin(cls: type) -> bool:
     return cls.__module__.startswith(__name__.rpartition(".")[0] + ".")
 
 
-def check_setting(owner: object, name: str, kind: type, what: str) -> None:
-    """Raise an `EarnestError` unless the setting `name` of a component is an instance of `kind`."""
-    value = getattr(owner, name)
-    if not isinstance(value, kind):
-        shown = f"the class {value.__name__} (call it)" if isinstance(value, type) else repr(value)
-        raise EarnestError(f"{type(owner).__name__}({name}=...): expected {what}, got {shown}")
-
-
-def check_switch(owner: object, name: str) -> None:
-    """Raise an `EarnestError` unless the setting `name` is True or False: a text such as "no" would count as True."""
-    check_setting(owner, name, bool, "True or False")
-
-
-def check_prior(owner: object, name: str, support: Support) -> None:
-    """Raise an `EarnestError` unless the setting `name` is a prior whose support lies inside `support`."""
-    check_setting(owner, name, Prior, "a prior (earnest.priors)")
-    given = getattr(owner, name).support
-    if not support.includes(given):
-        raise EarnestError(
-            f"{type(owner).__name__}({name}={getattr(owner, name)!r}): its support ({given}) is not inside that of the "
-            f"parameter ({support})"
-        )
-
-
 @dataclass(frozen=True)
 class Component:
     """Base of all components.
 
+    Settings made by the functions of `settings` are checked when a component is made.
+
     Class attributes:
-        context: names of the further columns of the log that the component looks at.
+        context: names of the further columns of the log that the component looks at (default: those that its settings
+            name).
         told: those of them that come about with the votes, and so are not drawn before them by the simulator.
         of_user: those of them that are known of the user, the same in all of a user's comparisons.
         directed: whether it matters which response was shown first. Where no component minds, cells are counted
             without order, which makes them fewer.
     """
 
-    context: ClassVar[tuple[str, ...]] = ()
     told: ClassVar[tuple[str, ...]] = ()
     of_user: ClassVar[tuple[str, ...]] = ()
     directed: ClassVar[bool] = True
@@ -152,6 +129,13 @@ class Component:
         if known is not None and known.__module__ != cls.__module__ and _is_builtin(known):
             raise EarnestError(f"a component called {cls.__name__!r} is built in: give yours another name")
         Component.registry[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        checked(self)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        return context_of(self)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         """The component's unknowns, given the names in the log."""
@@ -306,12 +290,17 @@ class Attentiveness(Component):
     worse response. `log_weights` and `statistics` then have a leading axis: positive, negative."""
 
     def latents(self, schema: Schema) -> Continuous | Finite:
-        """What kind of latent a user has."""
-        raise NotImplementedError
+        """What kind of latent a user has (default: a number)."""
+        return Continuous()
 
     def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
-        """Log-density at logit(eta) = latent (`Continuous`, Jacobian included) or log-weight of level `latent`."""
-        raise NotImplementedError
+        """Log-density at logit(eta) = latent (`Continuous`, Jacobian included) or log-weight of level `latent`.
+
+        Default: by way of `statistics`.
+        """
+        if (statistics := self.statistics(xp, latent)) is None:
+            raise NotImplementedError
+        return self.log_weights_at(xp, values, statistics)
 
     def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
         """(log eta, log(1 - eta)) at the nodes; the shape of `latent`."""

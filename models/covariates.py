@@ -12,50 +12,38 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..comparisons.cells import Cells, Counts
-from ..comparisons.context import NAMED, PREVIOUS
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.schema import Schema
 from .component import CellView, Component
 from .namespace import Namespace
+from .settings import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "Scaled", "Standardised", "check_number", "check_of_user", "check_positive", "column_names", "finite_numbers",
-    "linear", "log_moments", "shifted",
+    "Scaled", "Standardised", "check_of_user", "check_positive", "finite_numbers", "linear", "log_moments", "shifted",
 ]  # fmt: skip
-
-_RESERVED = frozenset(("user", "model_a", "model_b", "winner", "gold", "gold_user", PREVIOUS, *NAMED))
-
-
-def column_names(owner: object, setting: str, given: Any) -> tuple[str, ...]:
-    """The names of numeric columns in a setting.
-
-    Raises:
-        EarnestError: no tuple of different names, or a name that stands for something else.
-    """
-    who = f"{type(owner).__name__}({setting}={given!r})"
-    names = tuple(given) if isinstance(given, list | tuple) else ()
-    if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise EarnestError(f"{who}: expected names of numeric columns, for example ('length_difference',)")
-    if len(set(names)) < len(names):
-        raise EarnestError(f"{who}: a column is named twice")
-    if taken := sorted(_RESERVED.intersection(names)):
-        raise EarnestError(f"{who}: {taken[0]!r} is no covariate; name a numeric column")
-    return names
 
 
 class Scaled(Component):
-    """A component that looks at numeric columns, each divided by its root mean square.
+    """A component that looks at the numeric columns its settings name, each divided by its root mean square.
 
     Its setting `scales` holds these; None: taken from the log when it is fitted or simulated.
+
+    Raises:
+        EarnestError: unless `scales` is None or one positive number a column.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if getattr(self, "scales", None) is not None:
+            object.__setattr__(self, "scales", finite_numbers(self, "scales", self.columns, positive=True))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The numeric columns."""
-        raise NotImplementedError
+        return columns_of(self)
 
     def measure(self, cells: CellView, counts: np.ndarray) -> Self:
         if not self.columns or getattr(self, "scales", None) is not None:
@@ -72,26 +60,26 @@ class Scaled(Component):
         scales: Sequence[float] = getattr(self, "scales", None) or (1.0,) * len(self.columns)
         return [cells[name] / scale for name, scale in zip(self.columns, scales, strict=True)]
 
-    def check_scales(self) -> None:
-        """Raise an `EarnestError` unless `scales` is None or one positive number a column."""
-        if getattr(self, "scales", None) is not None:
-            object.__setattr__(self, "scales", finite_numbers(self, "scales", self.columns, positive=True))
-
 
 class Standardised(Component):
     """A component that looks at numeric columns, each less its mean and over its standard deviation.
 
-    Its setting `covariates` names them, `centres` and `scales` hold these moments over the comparisons; None: taken
-    from the log when it is fitted or simulated.
+    Its settings name them, `centres` and `scales` hold these moments over the comparisons; None: taken from the log
+    when it is fitted or simulated.
+
+    Raises:
+        EarnestError: unless these fit the columns.
     """
 
-    @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return self._columns
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, positive in (("centres", False), ("scales", True)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, finite_numbers(self, name, self._columns, positive))
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return tuple(getattr(self, "covariates", ()))
+        return columns_of(self)
 
     def measure(self, cells: CellView, counts: np.ndarray) -> Self:
         if not self._columns:
@@ -115,13 +103,6 @@ class Standardised(Component):
         centres: Sequence[float] = getattr(self, "centres", None) or (0.0,) * n
         scales: Sequence[float] = getattr(self, "scales", None) or (1.0,) * n
         return [(cells[name] - at) / by for name, at, by in zip(self._columns, centres, scales, strict=True)]
-
-    def check_columns(self) -> None:
-        """Raise an `EarnestError` unless the three settings fit together."""
-        object.__setattr__(self, "covariates", column_names(self, "covariates", getattr(self, "covariates", None)))
-        for name, positive in (("centres", False), ("scales", True)):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, finite_numbers(self, name, self._columns, positive))
 
 
 def _root_mean_square(column: np.ndarray, share: np.ndarray) -> float:
@@ -147,15 +128,6 @@ def finite_numbers(owner: object, setting: str, columns: tuple[str, ...], positi
             f"{columns}"
         )
     return tuple(float(value) for value in given)
-
-
-def check_number(owner: object, setting: str, positive: bool = False) -> None:
-    """Raise an `EarnestError` unless a setting is None or a number (above 0)."""
-    value = getattr(owner, setting)
-    if value is not None and not (_number(value) and (value > 0 or not positive)):
-        raise EarnestError(
-            f"{type(owner).__name__}({setting}={value!r}): expected a {'positive ' * positive}number or None"
-        )
 
 
 def check_of_user(column: str, counts: Counts, source: str) -> None:

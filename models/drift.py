@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +11,10 @@ from ..comparisons.context import TIMESTAMP
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .attention import STATES, Attention
-from .component import check_prior
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Beta, Prior
+from .settings import prior_of
 from .supports import UNIT
 
 __all__ = ["Drift"]
@@ -50,13 +50,13 @@ class Drift(Attention):
         ['casual', 'attended']
     """
 
-    prior: Prior = field(default_factory=Beta)
+    prior: Prior = prior_of(Beta, UNIT)
     stay: tuple[float, float] | None = None
 
     context: ClassVar[tuple[str, ...]] = (TIMESTAMP,)
 
     def __post_init__(self) -> None:
-        check_prior(self, "prior", UNIT)
+        super().__post_init__()
         given: Any = self.stay
         if given is None:
             return

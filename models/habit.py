@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from ..comparisons.context import PREVIOUS
 from ..comparisons.schema import Schema
 from .casual import PositionBias
-from .component import CellView, check_prior
+from .component import CellView
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Beta, Prior
+from .settings import prior_of
 from .supports import UNIT
 
 __all__ = ["Habit"]
@@ -41,16 +42,12 @@ class Habit(PositionBias):
         True
     """
 
-    repeat_prior: Prior = field(default_factory=Beta)
+    repeat_prior: Prior = prior_of(Beta, UNIT)
 
     told: ClassVar[tuple[str, ...]] = (PREVIOUS,)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_prior(self, "repeat_prior", UNIT)
-
     @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+    def context(self) -> tuple[str, ...]:
         return (*super().context, PREVIOUS)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:

@@ -9,12 +9,13 @@ import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .component import CellView, Preference, check_prior, check_setting
+from .component import CellView, Preference
 from .crossed import Crossed
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
 from .preference import BradleyTerry, WithTies
 from .priors import HalfNormal, Prior
+from .settings import check_setting, prior_of
 from .supports import POSITIVE
 from .ties import TieRule
 
@@ -54,13 +55,13 @@ class ItemEffect(WithTies):
     """
 
     preference: WithTies = field(default_factory=BradleyTerry)
-    scale_prior: Prior = field(default_factory=HalfNormal)
+    scale_prior: Prior = prior_of(HalfNormal, POSITIVE)
 
     def __post_init__(self) -> None:
         check_setting(self, "preference", WithTies, "a preference with a log-ratio, for example BradleyTerry()")
         if self.preference.crossed is not None:
             raise EarnestError("ItemEffect(preference=ItemEffect(...)): an item has one effect")
-        check_prior(self, "scale_prior", POSITIVE)
+        super().__post_init__()
 
     @property
     def ties(self) -> TieRule | None:
@@ -72,11 +73,11 @@ class ItemEffect(WithTies):
         return self.preference.rule
 
     @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
+    def context(self) -> tuple[str, ...]:
         return ("item", *self.preference.context)
 
     @property
-    def directed(self) -> bool:  # type: ignore[override]
+    def directed(self) -> bool:  # type: ignore[override]  # a constant of simpler components
         return self.preference.directed
 
     @property

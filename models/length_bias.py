@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..comparisons.schema import Schema
-from .component import Casual, CellView, check_prior
-from .covariates import Scaled, column_names
+from .component import Casual, CellView
+from .covariates import Scaled
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Beta, Normal, Prior
+from .settings import column, prior_of
 from .supports import REAL, UNIT
 
 __all__ = ["LengthBias"]
@@ -34,24 +35,10 @@ class LengthBias(Scaled, Casual):
         True
     """
 
-    difference: str = "length_difference"
-    slope_prior: Prior = field(default_factory=Normal)
-    tie_prior: Prior = field(default_factory=Beta)
+    difference: str = column("length_difference")
+    slope_prior: Prior = prior_of(Normal, REAL)
+    tie_prior: Prior = prior_of(Beta, UNIT)
     scales: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_prior(self, "slope_prior", REAL)
-        check_prior(self, "tie_prior", UNIT)
-        column_names(self, "difference", (self.difference,))
-        self.check_scales()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (self.difference,)
-
-    @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return self.columns
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         tie = (Parameter("casual_tie", self.tie_prior),) if schema.ties else ()

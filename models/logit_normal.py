@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import Attentiveness, CellView, Continuous, Finite, check_prior
+from .component import Attentiveness, CellView
 from .covariates import Standardised, linear
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import HalfNormal, Normal, Prior
+from .settings import columns, prior_of
 from .supports import POSITIVE, REAL
 
 __all__ = ["LogitNormal"]
@@ -57,18 +58,12 @@ class LogitNormal(Standardised, Attentiveness):
 
     gauss_exact: ClassVar[bool] = False
 
-    loc_prior: Prior = field(default_factory=Normal)
-    scale_prior: Prior = field(default_factory=HalfNormal)
-    covariates: tuple[str, ...] = ()
-    slope_prior: Prior = field(default_factory=Normal)
+    loc_prior: Prior = prior_of(Normal, REAL)
+    scale_prior: Prior = prior_of(HalfNormal, POSITIVE)
+    covariates: tuple[str, ...] = columns(())
+    slope_prior: Prior = prior_of(Normal, REAL)
     centres: tuple[float, ...] | None = None
     scales: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_prior(self, "loc_prior", REAL)
-        check_prior(self, "scale_prior", POSITIVE)
-        check_prior(self, "slope_prior", REAL)
-        self.check_columns()
 
     @property
     def of_user(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
@@ -83,9 +78,6 @@ class LogitNormal(Standardised, Attentiveness):
         slope = (Parameter("attentiveness_slope", self.slope_prior, ("covariate",), named),)
         own = (Parameter("attentiveness_loc", self.loc_prior), Parameter("attentiveness_scale", self.scale_prior))
         return (*own, *slope) if self.covariates else own
-
-    def latents(self, schema: Schema) -> Continuous | Finite:
-        return Continuous()
 
     def offset(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         return linear(xp, values["attentiveness_slope"], self.standard(cells)) if self.covariates else None
@@ -104,9 +96,6 @@ class LogitNormal(Standardised, Attentiveness):
         z, step = np.linspace(-_REACH, _REACH, size, retstep=True)
         logit = values["attentiveness_loc"] + values["attentiveness_scale"] * z
         return xp.exp(xp.log_sigmoid(logit)), 0.0 * logit + (np.log(step / np.sqrt(2 * np.pi)) - 0.5 * z**2)
-
-    def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
-        return self.log_weights_at(xp, values, (latent, latent**2))
 
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
         logit = rng.normal(values["attentiveness_loc"], values["attentiveness_scale"], size)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .attentiveness import fixed_levels
-from .component import Attentiveness, Continuous, Finite, check_prior
+from .component import Attentiveness, Continuous, Finite
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Dirichlet, Prior
+from .settings import prior_of, whole
 from .supports import SIMPLEX
 
 __all__ = ["Nonparametric"]
@@ -39,13 +39,8 @@ class Nonparametric(Attentiveness):
         True
     """
 
-    size: int = 21
-    prior: Prior = field(default_factory=lambda: Dirichlet(1.1))
-
-    def __post_init__(self) -> None:
-        check_prior(self, "prior", SIMPLEX)
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 2:
-            raise EarnestError(f"Nonparametric(size={self.size!r}): expected a whole number, 2 or more")
+    size: int = whole(21, least=2)
+    prior: Prior = prior_of(lambda: Dirichlet(1.1), SIMPLEX)
 
     @property
     def levels(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .casual import PositionBias
-from .component import CellView, check_prior
+from .component import CellView
 from .namespace import Namespace, array_module
 from .parameters import Parameter, Values
 from .priors import Beta, Dirichlet, Prior
+from .settings import number, prior_of
 from .supports import SIMPLEX, UNIT
 
 __all__ = ["Partisan"]
@@ -47,19 +48,14 @@ class Partisan(PositionBias):
 
     directed: ClassVar[bool] = True
 
-    share_prior: Prior = field(default_factory=lambda: Beta(1.0, 9.0))
-    favourite_prior: Prior = field(default_factory=Dirichlet)
-    loyalty: float = 0.98
+    share_prior: Prior = prior_of(lambda: Beta(1.0, 9.0), UNIT)
+    favourite_prior: Prior = prior_of(Dirichlet, SIMPLEX)
+    loyalty: float = number(0.98, 0.5, 1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_prior(self, "share_prior", UNIT)
-        check_prior(self, "favourite_prior", SIMPLEX)
         if self.by_category:
             raise EarnestError("Partisan(by_category=True): partisans are told apart over all categories together")
-        if not isinstance(self.loyalty, int | float | np.number) or not 0.5 < self.loyalty < 1:
-            raise EarnestError(f"Partisan(loyalty={self.loyalty!r}): expected a number between 1/2 and 1")
-        object.__setattr__(self, "loyalty", float(self.loyalty))
 
     def kinds(self, schema: Schema) -> tuple[str, ...]:
         return ("no favourite", *(f"for {model}" for model in schema.models))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .component import CellView, Preference, check_prior, check_setting, check_switch
-from .covariates import Scaled, column_names, linear
+from .component import CellView, Preference
+from .covariates import Scaled, linear
 from .namespace import NUMPY, Namespace, array_module
 from .parameters import Parameter, Values
 from .priors import Beta, HalfNormal, HierarchicalNormal, Normal, Prior, ZeroSumNormal
+from .settings import category_switch, check_setting, columns, number, prior_of
 from .supports import POSITIVE, REAL, UNIT, ZERO_SUM
 from .ties import NoTies, TieRule
 
@@ -28,6 +29,7 @@ class WithTies(Preference):
     directed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if getattr(self, "ties", None) is not None:
             check_setting(self, "ties", TieRule, "Davidson(), RaoKupper() or None")
         if isinstance(getattr(self, "ties", None), NoTies):
@@ -79,35 +81,16 @@ class BradleyTerry(Scaled, WithTies):
     """
 
     ties: TieRule | None = None
-    prior: Prior = field(default_factory=ZeroSumNormal)
-    by_category: bool = False
-    covariates: tuple[str, ...] = ()
-    category_scale: float | None = None
-    scale_prior: Prior = field(default_factory=HalfNormal)
-    slope_prior: Prior = field(default_factory=Normal)
+    prior: Prior = prior_of(ZeroSumNormal, ZERO_SUM)
+    by_category: bool = category_switch()
+    covariates: tuple[str, ...] = columns(())
+    category_scale: float | None = number(None, 0.0)
+    scale_prior: Prior = prior_of(HalfNormal, POSITIVE)
+    slope_prior: Prior = prior_of(Normal, REAL)
     scales: tuple[float, ...] | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_prior(self, "prior", ZERO_SUM)
-        check_switch(self, "by_category")
-        if self.category_scale is not None:
-            ZeroSumNormal(self.category_scale)  # checks it
-        check_prior(self, "scale_prior", POSITIVE)
-        check_prior(self, "slope_prior", REAL)
-        object.__setattr__(self, "covariates", column_names(self, "covariates", self.covariates))
-        self.check_scales()
-
     @property
-    def columns(self) -> tuple[str, ...]:
-        return self.covariates
-
-    @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return (*(("category",) if self.by_category else ()), *self.covariates)
-
-    @property
-    def directed(self) -> bool:  # type: ignore[override]
+    def directed(self) -> bool:  # type: ignore[override]  # a constant of simpler components
         return bool(self.covariates)  # a difference turns with the comparison, its column does not
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
@@ -150,11 +133,7 @@ class PairAdvantage(WithTies):
     """
 
     ties: TieRule | None = None
-    prior: Prior = field(default_factory=Beta)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_prior(self, "prior", UNIT)
+    prior: Prior = prior_of(Beta, UNIT)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("advantage", self.prior, ("pair",)), *self.rule.parameters(schema))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ..comparisons.schema import Schema
-from .component import CellView, check_prior, check_switch
-from .covariates import Scaled, column_names
+from .component import CellView
+from .covariates import Scaled
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .preference import WithTies
 from .priors import Normal, Prior
+from .settings import category_switch, column, prior_of, switch
 from .supports import REAL
 from .ties import TieRule
 
@@ -38,32 +39,14 @@ class RewardGap(Scaled, WithTies):
         ['reward_offset', 'reward_slope']
     """
 
-    gap: str = "reward_gap"
+    directed: ClassVar[bool] = True
+
+    gap: str = column("reward_gap")
     ties: TieRule | None = None
-    by_category: bool = False
-    offset: bool = True
-    prior: Prior = field(default_factory=Normal)
+    by_category: bool = category_switch()
+    offset: bool = switch(True)
+    prior: Prior = prior_of(Normal, REAL)
     scales: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_prior(self, "prior", REAL)
-        check_switch(self, "by_category")
-        check_switch(self, "offset")
-        column_names(self, "gap", (self.gap,))
-        self.check_scales()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (self.gap,)
-
-    @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return (self.gap, *(("category",) if self.by_category else ()))
-
-    @property
-    def directed(self) -> bool:  # type: ignore[override]
-        return True
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         slope = Parameter("reward_slope", self.prior, ("category",) if self.by_category else ())

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.schema import Schema
 from .attentiveness import Beta
-from .component import Continuous, Finite
 from .namespace import Namespace
 from .parameters import Values
 from .priors import LogNormal, Prior
+from .settings import prior_of
+from .supports import POSITIVE
 
 __all__ = ["Signed"]
 
@@ -38,11 +39,8 @@ class Signed(Beta):
 
     signed: ClassVar[bool] = True
 
-    alpha_prior: Prior = field(default_factory=lambda: LogNormal(0.7, 0.5))
-    beta_prior: Prior = field(default_factory=lambda: LogNormal(-0.7, 0.5))
-
-    def latents(self, schema: Schema) -> Continuous | Finite:
-        return Continuous()
+    alpha_prior: Prior = prior_of(lambda: LogNormal(0.7, 0.5), POSITIVE)
+    beta_prior: Prior = prior_of(lambda: LogNormal(-0.7, 0.5), POSITIVE)
 
     def statistics(self, xp: Namespace, latent: Any) -> tuple[Any, ...] | None:
         # t = (1 + eta) / 2 and 1 - t are halves of 1 + |eta| and 1 - |eta|, whichever the sign.
@@ -55,9 +53,6 @@ class Signed(Beta):
         alpha, beta = values["attentiveness_alpha"], values["attentiveness_beta"]
         log_t, log_rest, volume = statistics
         return (alpha - 1.0) * log_t + (beta - 1.0) * log_rest + volume - xp.betaln(alpha, beta)
-
-    def log_weights(self, xp: Namespace, values: Values, latent: Any) -> Any:
-        return self.log_weights_at(xp, values, self.statistics(xp, latent) or ())
 
     def gauss(self, xp: Namespace, values: Values, size: int) -> tuple[Any, Any] | None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,11 +13,12 @@ from ..comparisons.context import TIMESTAMP
 from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
 from .attention import STATES, Attention
-from .component import CellView, check_prior
-from .covariates import check_number, check_positive, column_names, log_moments
+from .component import CellView
+from .covariates import check_positive, log_moments
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import LogNormal, Normal, Prior
+from .settings import column, number, prior_of
 from .supports import POSITIVE, REAL
 
 __all__ = ["Speedster"]
@@ -49,26 +50,19 @@ class Speedster(Attention):
         (2,)
     """
 
-    column: str
-    prior: Prior = field(default_factory=Normal)
-    scale_prior: Prior = field(default_factory=lambda: LogNormal(0.0, 0.5))
-    centre: float | None = None
-    scale: float | None = None
+    column: str = column()
+    prior: Prior = prior_of(Normal, REAL)
+    scale_prior: Prior = prior_of(lambda: LogNormal(0.0, 0.5), POSITIVE)
+    centre: float | None = number(None, -np.inf)
+    scale: float | None = number(None, 0.0)
 
     def __post_init__(self) -> None:
-        if column_names(self, "column", (self.column,)) == (TIMESTAMP,):
+        super().__post_init__()
+        if self.column == TIMESTAMP:
             raise EarnestError("Speedster(column='timestamp'): when a vote was given is not how long it took")
-        check_prior(self, "prior", REAL)
-        check_prior(self, "scale_prior", POSITIVE)
-        check_number(self, "centre")
-        check_number(self, "scale", positive=True)
 
     @property
-    def context(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
-        return (self.column,)
-
-    @property
-    def told(self) -> tuple[str, ...]:  # type: ignore[override]
+    def told(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of simpler components
         return (self.column,)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..comparisons.errors import EarnestError
 from ..comparisons.schema import Schema
-from .component import CellView, check_prior
+from .component import CellView
 from .namespace import NUMPY, Namespace
 from .parameters import Parameter, Values
 from .preference import WithTies
 from .priors import Dirichlet, Prior, ZeroSumNormal
+from .settings import prior_of, whole
 from .supports import SIMPLEX, ZERO_SUM
 from .ties import TieRule
 
@@ -45,18 +45,10 @@ class TasteGroups(WithTies):
         (2, 3)
     """
 
-    tastes: int = 2
+    tastes: int = whole(2, least=2)
     ties: TieRule | None = None
-    prior: Prior = field(default_factory=ZeroSumNormal)
-    weight_prior: Prior = field(default_factory=Dirichlet)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.tastes, int | np.integer) or isinstance(self.tastes, bool) or self.tastes < 2:
-            raise EarnestError(f"TasteGroups(tastes={self.tastes!r}): expected a whole number, 2 or more")
-        object.__setattr__(self, "tastes", int(self.tastes))
-        check_prior(self, "prior", ZERO_SUM)
-        check_prior(self, "weight_prior", SIMPLEX)
+    prior: Prior = prior_of(ZeroSumNormal, ZERO_SUM)
+    weight_prior: Prior = prior_of(Dirichlet, SIMPLEX)
 
     def kinds(self, schema: Schema) -> tuple[str, ...]:
         return tuple(f"taste {k + 1}" for k in range(self.tastes))

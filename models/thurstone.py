@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from .namespace import NUMPY, Namespace
 from .parameters import Values
 from .preference import BradleyTerry
 from .priors import Prior, ZeroSumNormal
+from .settings import prior_of
+from .supports import ZERO_SUM
 
 __all__ = ["Thurstone"]
 
@@ -35,7 +37,7 @@ class Thurstone(BradleyTerry):
         'converged'
     """
 
-    prior: Prior = field(default_factory=lambda: ZeroSumNormal(1.2))
+    prior: Prior = prior_of(lambda: ZeroSumNormal(1.2), ZERO_SUM)
 
     def log_ratio(self, xp: Namespace, values: Values, cells: CellView) -> Any:
         difference = super().log_ratio(xp, values, cells)

@@ -7,16 +7,17 @@ meaning under every rule.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..comparisons.schema import Schema
-from .component import CellView, Component, check_prior
+from .component import CellView, Component
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import LogNormal, Prior
+from .settings import prior_of
 from .supports import POSITIVE, Above
 
 __all__ = ["Davidson", "NoTies", "RaoKupper", "TieRule"]
@@ -65,10 +66,7 @@ class Davidson(TieRule):
         'tie_strength'
     """
 
-    prior: Prior = field(default_factory=LogNormal)
-
-    def __post_init__(self) -> None:
-        check_prior(self, "prior", POSITIVE)
+    prior: Prior = prior_of(LogNormal, POSITIVE)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("tie_strength", self.prior),)
@@ -94,10 +92,7 @@ class RaoKupper(TieRule):
     log(o) / 2, which does not cancel for small o.
     """
 
-    prior: Prior = field(default_factory=lambda: LogNormal(lower=1.0))
-
-    def __post_init__(self) -> None:
-        check_prior(self, "prior", Above(1.0))
+    prior: Prior = prior_of(lambda: LogNormal(lower=1.0), Above(1.0))
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
         return (Parameter("tie_threshold", self.prior),)

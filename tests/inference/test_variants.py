@@ -185,7 +185,7 @@ def test_what_is_not_a_setting_is_refused():
         lambda: er.RewardGap(gap=""): "expected names of numeric columns",
         lambda: er.Nonparametric(1): "2 or more",
         lambda: er.BradleyTerry(by_category="no"): "True or False",
-        lambda: er.BradleyTerry(by_category=True, category_scale=0.0): "greater than 0",
+        lambda: er.BradleyTerry(by_category=True, category_scale=0.0): "number above 0",
         lambda: er.PositionBias(by_category=1): "True or False",
         lambda: er.RewardGap(offset="no"): "True or False",
         lambda: er.LengthBias(scales=(True,)): "one positive number",
