@@ -254,7 +254,7 @@ class MarginalEM:
         total = curvature + change[2]
         value, slope = self.value_and_slope(free)
         value, slope = value + change[0], slope + change[1]
-        for _ in range(12):
+        for _ in range(20):  # at most 1 free unit each, and from an edge the way is 10 and more
             move = uphill(slope, total)
             candidate = np.clip(centre + move, -BOX, BOX)
             new, new_slope = self.value_and_slope(candidate)

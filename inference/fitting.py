@@ -18,6 +18,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import Casual, Preference
 from ..models.gold import gold_notes
 from ..models.namespace import NUMPY
+from ..models.priors import HalfNormal
 from .arrays import float64
 from .ascent import Ascent
 from .crossed_em import CrossedEM, copies, effects_at
@@ -424,7 +425,7 @@ def _covariance(
 
 
 def _boundary_notes(fit: Fit) -> list[str]:
-    notes = []
+    notes, pooled = [], fit.table.pooled.values()
     for parameter in fit.table.parameters:
         there = np.flatnonzero(fit.parameter_status[parameter.name] == "boundary")
         if len(there):
@@ -434,6 +435,8 @@ def _boundary_notes(fit: Fit) -> list[str]:
             notes.append(
                 f"{parameter.name}{where} lies on its boundary: its standard error is not defined there and is NaN"
             )
+            if isinstance(parameter.prior, HalfNormal) and parameter.name not in pooled and fit.objective == "map":
+                notes[-1] += "; a prior that vanishes there, such as LogNormal(0, 0.75), keeps its estimate off it"
     return notes
 
 

@@ -153,7 +153,7 @@ class Fit:
     def parameter_status(self) -> dict[str, np.ndarray]:
         """{name: "interior" or "boundary" for each entry}: at a boundary a standard error means nothing."""
         return {
-            p.name: np.where(p.support.on_boundary(self.parameters[p.name]), "boundary", "interior")
+            p.name: np.where(p.prior.on_boundary(self.parameters[p.name]), "boundary", "interior")
             for p in self.table.parameters
         } | self._of_effects(lambda effects: np.full(len(effects.names), "interior"))
 

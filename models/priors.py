@@ -48,6 +48,10 @@ class Prior:
         """The prior at the values of what it rests on."""
         return self
 
+    def on_boundary(self, value: np.ndarray) -> np.ndarray:
+        """Which entries of an estimate lie so near to the boundary that a normal approximation means nothing."""
+        return self.support.on_boundary(value)
+
     def log_prob(self, xp: Any, value: Any) -> Any:
         """Log-density of a value, summed over its entries, nats (scalar)."""
         raise NotImplementedError
@@ -84,6 +88,10 @@ class HalfNormal(Prior):
     @property
     def support(self) -> Support:
         return POSITIVE
+
+    def on_boundary(self, value: np.ndarray) -> np.ndarray:
+        # Highest at 0, this density keeps no mode off it. EM then creeps towards 0, ever slower, and ends on its way.
+        return super().on_boundary(value) | (np.asarray(value) < 1e-2 * self.scale)
 
     def log_prob(self, xp: Any, value: Any) -> Any:
         return xp.sum(-0.5 * (value / self.scale) ** 2 - np.log(self.scale) + 0.5 * np.log(2 / np.pi))

@@ -140,3 +140,5 @@ def test_boundaries_are_noticed():
     assert list(supports.UNIT.on_boundary(np.array([1e-7, 0.5, 1 - 1e-7]))) == [True, False, True]
     assert list(supports.POSITIVE.on_boundary(np.array([1e-7, 1.0, 1e7]))) == [True, False, True]
     assert list(supports.REAL.on_boundary(np.array([20.0, 0.0]))) == [True, False]
+    assert list(P.HalfNormal(2.0).on_boundary(np.array([0.01, 0.03]))) == [True, False]
+    assert not P.LogNormal().on_boundary(np.array(0.001))
