@@ -98,7 +98,8 @@ def write_preferences(
         response_model: Column of `responses` with the model, as the log names it.
         response_text: Text column of `responses`.
         noise: What to do with rows whose label_noise is 1/2 or more, which robust DPO cannot use: "keep" writes and
-            counts them, "clip" sets it to 0.49, "drop" leaves the rows out, "refuse" raises.
+            counts them, "clip" sets every label_noise above 0.49 to 0.49 (so those just below 1/2, too: no row then
+            counts for more than 50), "drop" leaves the rows out, "refuse" raises.
         missing: What to do with decided votes one of whose texts is missing: "refuse" raises, "drop" counts them.
 
     Returns:
@@ -245,7 +246,7 @@ class _Export:
             f"CASE WHEN {won} THEN b ELSE a END AS rejected",
         ]
         if self.labels:
-            clip = f"CASE WHEN label_noise >= 0.5 THEN {CLIPPED_NOISE} ELSE label_noise END AS label_noise"
+            clip = f"least(label_noise, {CLIPPED_NOISE}) AS label_noise"
             written = {"weight": "greatest(weight, 0.0) AS weight"}  # a loss cannot be weighted by less than nothing
             if noise == "clip":
                 written["label_noise"] = clip

@@ -153,6 +153,21 @@ def test_labels_that_robust_dpo_cannot_use(noise, written, values, tmp_path):
     assert not (tmp_path / "no.jsonl").exists()
 
 
+def test_clipping_reaches_those_just_below_a_half(tmp_path):
+    """At 0.4999 robust DPO would count a label 5,000 times."""
+
+    class Near(Fit):
+        def label_table(self, log):
+            table = super().label_table(log)
+            return table.assign(label_noise=table["user"].map({"ann": 0.4999, "bob": 0.6, "cat": 0.3}))
+
+    out = tmp_path / "out.jsonl"
+    summary = write_preferences(read_comparisons(VOTES), out, Near(MEAN), PROMPTS, RESPONSES, noise="clip")
+    assert {row["user"]: row["label_noise"] for row in lines(out)} == {"ann": 0.49, "bob": 0.49, "cat": 0.3}
+    assert summary.noisy == 1
+    assert "1 with label_noise >= 0.5" in str(summary)
+
+
 def test_a_fit_that_knows_nothing_of_a_vote(tmp_path):
     class Silent(Fit):
         def label_table(self, log):
