@@ -55,3 +55,12 @@ def test_every_notebook_is_kept_executed_with_small_pictures(root):
         assert len(pictures) >= 5
         assert all(len(picture) < 80_000 for picture in pictures), f"{path.name}: a picture is over 60 kB"
         assert not re.search(r"/(work|home|root|tmp|Users)/", json.dumps(outputs)), f"{path.name}: a machine's path"
+
+
+@pytest.mark.notebook
+def test_a_policy_gains_from_attended_votes(root, runner, monkeypatch):
+    monkeypatch.setenv("EARNEST_SMALL", "1")
+    said = runner.headline(runner.execute(root / "notebooks" / "07_alignment.ipynb"))
+    recommended, random, soft, known = (float(text) for text in re.findall(r"([+-][\d.]+) by", said))
+    assert recommended > random
+    assert known > soft > random
