@@ -12,9 +12,10 @@ is the same as, once, in the checkout,
     .venv-alignment/bin/python benchmarks/alignment/tier_b.py --results tier_b.jsonl --cache .cache/tier_b
     .venv-alignment/bin/python benchmarks/alignment/tier_b.py --results tier_b.jsonl --told    # what is there
 
-One JSON line an arm and seed, the base first; a run that was stopped goes on where it ended. Pairs of responses are
-written once, into the cache. The votes go through Earnest as a user's would, and the file of `write_preferences` goes
-as it is into TRL's `DPOTrainer` (weights: `earnest.weighted_dpo.WeightedDPOTrainer`).
+One JSON line an arm and seed, the base first; a run that was stopped goes on where it ended. Two processes with
+OMP_NUM_THREADS=1, each with its own --seed or --arm and the same files, are faster than one on two cores. Pairs of
+responses are written once, into the cache. The votes go through Earnest as a user's would, and the file of
+`write_preferences` goes as it is into TRL's `DPOTrainer` (weights: `earnest.weighted_dpo.WeightedDPOTrainer`).
 """
 
 from __future__ import annotations
@@ -205,15 +206,15 @@ def judge(network, tokenizer, registered, base):
     }  # fmt: skip
 
 
-def run(registered, network, tokenizer, shown, results=None, seeds=None):
-    """Every arm of every seed that the results lack, the base first; lines old and new."""
+def run(registered, network, tokenizer, shown, results=None, seeds=None, arms=None):
+    """Every arm of every seed (or these) that the results lack, the base first; lines old and new."""
     rows = read(results)
     done = {(row["seed"], row["arm"]) for row in rows}
     if (None, BASE) not in done:
         told = judge(network, tokenizer, registered, network)
         rows.append(keep({"seed": None, "arm": BASE, "status": "done", **told}, results))
-    for seed in range(registered["seeds"]) if seeds is None else seeds:
-        wanted = [arm for arm in registered["arms"]["every"] if (seed, arm) not in done]
+    for seed in seeds or range(registered["seeds"]):
+        wanted = [arm for arm in arms or registered["arms"]["every"] if (seed, arm) not in done]
         if not wanted:
             continue
         votes = simulate(registered["world"], shown, seed)
@@ -323,6 +324,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(".cache/tier_b"), help="folder of the pairs of responses")
+    parser.add_argument("--seed", action="append", type=int, help="only this seed (may be given several times)")
+    parser.add_argument("--arm", action="append", choices=REGISTERED["arms"]["every"], help="only this arm (same)")
     parser.add_argument("--told", action="store_true", help="run nothing, tell what is there")
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -336,7 +339,8 @@ def main():
             number = int(np.random.SeedSequence(seed).generate_state(1)[0])
             return write_all(network, tokenizer, prompts, number, of["longest"], of["batch"], of["temperature"]).texts
 
-        rows = run(REGISTERED, network, tokenizer, pairs(REGISTERED, options.cache, speak), options.results)
+        shown = pairs(REGISTERED, options.cache, speak)
+        rows = run(REGISTERED, network, tokenizer, shown, options.results, options.seed, options.arm)
     for told in (table(rows), verdicts(rows, REGISTERED)):
         print(told.round(4).to_string(index=False))
 

@@ -58,6 +58,7 @@ def small(tier_b):
     of["world"] |= {"users": 20, "votes": 10}
     of["lora"] |= {"layers_to_transform": [1]}
     of["evaluation"] |= {"samples": 2, "kl_prompts": 4, "batch": 4}
+    of["dpo"] |= {"warmup_steps": 0, "learning_rate": 1e-2}
     of["arms"] |= {"steps": 2}
     return of
 
