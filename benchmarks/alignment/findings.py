@@ -31,12 +31,17 @@ PAIRS = (("recommended", "random"), ("soft", "best"), ("recommended", "best"), (
 
 
 def interval(differences):
-    """Mean of paired differences and its confidence interval, [mean, low, high], Student's t."""
+    """Mean of paired differences and its confidence interval, (mean, low, high), Student's t."""
     from scipy import stats
 
     mean, n = float(np.mean(differences)), len(differences)
     half = float(np.std(differences, ddof=1) / np.sqrt(n) * stats.t.ppf(0.5 + REGISTERED["level"] / 2, n - 1))
-    return [round(value, 6) for value in (mean, mean - half, mean + half)]
+    return mean, mean - half, mean + half
+
+
+def _told(differences):
+    """The same, rounded to be kept."""
+    return [round(value, 6) for value in interval(differences)]
 
 
 def condensed(rows):
@@ -55,7 +60,7 @@ def _setting(of):
     truth = np.array([row["effective"]["oracle"] / row["effective"]["all"] - 1 for row in of])
     pairs = {
         f"{one} - {other}": {
-            metric: interval(values[one][metric] - values[best[metric] if other == "best" else other][metric])
+            metric: _told(values[one][metric] - values[best[metric] if other == "best" else other][metric])
             for metric in JUDGED
         }
         for one, other in PAIRS if one in values
@@ -75,7 +80,7 @@ def _setting(of):
         "arms": {
             name: {
                 metric: [round(float(values[name][metric].mean()), 6),
-                         *interval(values[name][metric] - values["all"][metric])]
+                         *_told(values[name][metric] - values["all"][metric])]
                 for metric in (METRICS if name not in CUTS else JUDGED)
             }
             for name in arms

@@ -37,8 +37,9 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from alignment.findings import interval
 from alignment.language import Scorer, kl_to, load, openings, write_all
-from alignment.tier_a import best_cut, interval
+from alignment.tier_a import best_cut
 from resumable import keep, read
 
 REGISTERED = tomllib.loads((Path(__file__).parent / "registered_b.toml").read_text(encoding="utf-8"))
