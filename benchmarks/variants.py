@@ -30,6 +30,7 @@ from resumable import keep, read
 
 ROOT = Path(__file__).resolve().parents[1]
 USERS, VOTES, MODELS = 400, 15, 3
+FEWER = {"items": {"users": 24, "comparisons": 6}}  # of a calibration: 36 items
 
 
 def declare():
@@ -113,8 +114,9 @@ def calibrated(name, model, replications, path):
 
     jax.clear_caches()
     start = time.perf_counter()
-    # As many users and votes as `calibrate` takes by default; parameters from their priors.
-    found = er.calibrate(model, replications=replications)
+    # As many users and votes as `calibrate` takes by default, unless these show too many items; parameters from their
+    # priors.
+    found = er.calibrate(model, replications=replications, **FEWER.get(name, {}))
     nearest = found.table["excursion"].max()
     told = {"good": found.good, "worst": float(nearest), "verdict": found.verdict}
     return keep(

@@ -102,7 +102,7 @@ class Machine:
         if not self.tally.dense and not self.model.told:
             raise EarnestError(
                 f"models={design.models}: logs with so many different pairs have no table with a column for each; "
-                "calibrate with fewer models"
+                "calibrate with fewer models, or where items tell them apart with fewer users and comparisons"
             )
         pieces = choose_pieces(self.model, self.tally, prior_points(self.table))
         self.statement = Statement(self.model, self.table, self.tally, "marginal", pieces)
