@@ -269,8 +269,8 @@ def _verdict(population: _Population, here: dict[str, float], ideal: float, user
     gains = {what: here[what] / here["unfiltered"] - 1 for what in ("filtered", "weighted")}
     said = [
         f"{labels:,} labels, {_percent(population.mean)} of them attended, are worth {here['unfiltered']:,.0f} as they "
-        f"are, {here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with weights "
-        f"({gains['weighted']:+.0%}), and would be worth {ideal:,.0f} were every user's attentiveness known."
+        f"are, {here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with "
+        f"weights ({gains['weighted']:+.0%}), and would be worth {ideal:,.0f} were every user's attentiveness known."
     ]
     if gains["weighted"] < 0.02:
         said.append(
