@@ -398,7 +398,7 @@ def export(
 @click.option("--gap", type=float, help="Gap between the two models, log-odds [default: 1.0].")
 @click.option("--advantage", type=float, help="The gap as how often who attends takes the better model (0.5 to 1).")
 @click.option("--concentration", default=1.2, show_default=True, type=float, help="alpha + beta of the population.")
-@click.option("--precision", type=float, help="A goal: share of kept labels that were attended.")
+@click.option("--precision", type=float, help="A goal: mean attentiveness of the users kept.")
 @click.option("--effective-labels", type=float, help="A goal: effective labels after the cut.")
 @click.option("--figure", metavar="FILE", help="Also draw it: FILE.png and FILE.svg.")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), help="For programs.")
@@ -409,12 +409,13 @@ def plan(gap: float | None, advantage: float | None, figure: str | None, form: s
     """
     import math
 
+    from .diagnostics.planning import MOST_ADVANTAGE
     from .diagnostics.planning import plan as planned
 
     if gap is not None and advantage is not None:
         raise click.UsageError("--gap and --advantage say the same; give one")
-    if advantage is not None and not 0.5 <= advantage < 1:
-        raise click.BadParameter("expected a probability from 0.5 to below 1", param_hint="--advantage")
+    if advantage is not None and not 0.5 <= advantage <= MOST_ADVANTAGE:
+        raise click.BadParameter(f"expected a probability from 0.5 to {MOST_ADVANTAGE}", param_hint="--advantage")
     odds = 1.0 if gap is None else gap
     found = planned(gap=odds if advantage is None else math.log(advantage / (1 - advantage)), **design)
     if figure is not None:

@@ -334,4 +334,4 @@ def curve_text(curve: ThresholdCurve, best: float, rows: int) -> str:
         mark = "  <-" if index == chosen else ""
         counts = [f"{int(row['users']):,}", f"{int(row['labels']):,}", f"{row['share']:.1%}", f"{row['precision']:.1%}"]
         lines.append([f"{row['threshold']:.4f}{mark}", *counts, f"{row['effective_labels']:,.0f}"])
-    return table(["threshold", "users", "labels", "share", "attended", "effective labels"], lines)
+    return table(["threshold", "users", "labels", "share", "attentiveness", "effective labels"], lines)

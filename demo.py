@@ -143,7 +143,7 @@ def against_truth(fit: Fit, made: Truth, best: Recommendation) -> list[str]:
         f"users are ranked with a Spearman correlation of {spearmanr(eta, mean).statistic:.2f} to their true "
         f"attentiveness, from {votes.mean():.0f} votes a user",
         f"{covered:.0%} of the users' and {inside} of the {total} parameters' 90% intervals hold the truth",
-        f"attended votes of the kept: {kept_share:.1%} in truth, {claimed:.1%} by the fit; of all: {everyone:.1%}",
+        f"attentiveness of the kept users: {kept_share:.1%} in truth, {claimed:.1%} by the fit; of all: {everyone:.1%}",
         f"the kept labels are worth {worth(best.threshold, mean):,.0f} effective labels in truth "
         f"({best.effective_labels:,.0f} by the fit); all labels {worth(0.0, eta):,.0f}; "
         f"a cut with the true attentiveness known {hindsight:,.0f}",

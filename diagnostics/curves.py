@@ -28,7 +28,8 @@ class Recommendation:
     Attributes:
         threshold: keep users whose mean attentiveness is at least this.
         users, labels: kept.
-        precision: expected share of kept labels that were attended.
+        precision: mean attentiveness of the users kept, each label counting once: the share of their further votes that
+            they will attend to. (Of the votes by which they were chosen rather more were attended: responsibilities.)
         effective_labels: expected effective labels.
         gain: effective labels relative to no filter, minus one.
         reason: a few sentences.
@@ -78,7 +79,7 @@ class ThresholdCurve:
 
     Attributes:
         table: data frame with one row a cut, from keeping all to keeping the most attentive only: threshold, users,
-            labels, share (of labels), precision (expected share of kept labels that were attended), effective_labels.
+            labels, share (of labels), precision (as in `Recommendation`), effective_labels.
         unfiltered: effective labels without a filter.
         soft_weights: effective labels with weights m_u.
         soft_weights_leave_one_out: effective labels with weights m_(u,-n), which do not look at their own label.
@@ -133,8 +134,8 @@ class ThresholdCurve:
         """The best cut under a criterion.
 
         Args:
-            criterion: "effective_labels"; "precision>=0.9": as many labels as possible, of which so large a share is
-                expected to be attended; "share>=0.5": the most attentive users who gave at least so large a share of
+            criterion: "effective_labels"; "precision>=0.9": as many labels as possible, of users whose mean
+                attentiveness is so large; "share>=0.5": the most attentive users who gave at least so large a share of
                 the labels; "probability(0.5)>=0.9": as many labels as possible, of users each of whom is more attentive
                 than 0.5 with a probability of 0.9 or more; "f1": of keeping attended labels and dropping the
                 others; or "utility".
@@ -212,9 +213,9 @@ class ThresholdCurve:
     def _kept(self, row: pd.Series, criterion: str, gain: float) -> str:
         return (
             f"Under {criterion}: keeping the {int(row['users']):,} of {self.users:,} users with mean attentiveness of "
-            f"at least {row['threshold']:.3f} leaves {row['share']:.0%} of the labels, of which {row['precision']:.0%} "
-            f"are expected to be attended; effective labels {row['effective_labels']:,.0f} ({gain:+.1%} against no "
-            "filter)."
+            f"at least {row['threshold']:.3f} leaves {row['share']:.0%} of the labels, from users who attend to "
+            f"{row['precision']:.0%} of their votes; effective labels {row['effective_labels']:,.0f} ({gain:+.1%} "
+            "against no filter)."
         )
 
     def _reason(self, row: pd.Series, gain: float) -> str:
@@ -229,9 +230,9 @@ class ThresholdCurve:
             )
         return (
             f"Keeping the {int(row['users']):,} of {self.users:,} users with mean attentiveness of at least "
-            f"{row['threshold']:.3f} leaves {row['share']:.0%} of the labels, of which {row['precision']:.0%} are "
-            f"expected to be attended, and gives the most effective labels: {row['effective_labels']:,.0f} against "
-            f"{self.unfiltered:,.0f} unfiltered ({gain:+.1%}). {soft}"
+            f"{row['threshold']:.3f} leaves {row['share']:.0%} of the labels, from users who attend to "
+            f"{row['precision']:.0%} of their votes, and gives the most effective labels: "
+            f"{row['effective_labels']:,.0f} against {self.unfiltered:,.0f} unfiltered ({gain:+.1%}). {soft}"
         )
 
 

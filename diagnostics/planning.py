@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import expit, roots_jacobi
 from scipy.stats import binom
 
 from ..comparisons.errors import EarnestError
 
-__all__ = ["Plan", "plan"]
+__all__ = ["MOST_ADVANTAGE", "Plan", "plan"]
 
 _NODES = 200
 _MOST_VOTES, _MOST_GAP = 2000, 8.0
+MOST_ADVANTAGE = 0.9996  # at that gap, rounded down
+_LEAST_SHARE, _LEAST_CONCENTRATION, _MOST_CONCENTRATION = 1e-3, 1e-2, 1e3
 _VOTES, _GAPS = (5, 10, 20, 40, 80, 160), (0.25, 0.5, 1.0, 2.0)
 
 
@@ -35,7 +36,7 @@ class Plan:
     Attributes:
         here: the asked design: votes, gap (log-odds), advantage (probability that a user who attends takes the better
             model's response), threshold (the cut with the most effective labels), share (of labels kept), precision
-            (share of kept labels that were attended), unfiltered, filtered, weighted (effective labels of all users),
+            (mean attentiveness of the users kept), unfiltered, filtered, weighted (effective labels of all users),
             reliability (correlation of posterior means with attentiveness).
         table: the same for other numbers of votes and other gaps, all else alike.
         ideal: effective labels if every user's attentiveness were known.
@@ -96,11 +97,13 @@ def plan(
     Args:
         users: how many.
         votes: of each.
-        attentive: mean attentiveness of the population: the share of all votes that are attended.
+        attentive: mean attentiveness of the population: the share of all votes that are attended, 0.001 to 0.999.
         gap: between the two models, log-odds with which a user who attends takes the better one's response (0.85: 70 in
             100; skills of `BradleyTerry` differ by it).
-        concentration: alpha + beta of the population's Beta distribution: below 2 most users are rather at one end.
-        precision: a goal: share of the kept labels that were attended.
+        concentration: alpha + beta of the population's Beta distribution, 0.01 to 1,000: below 2 most users are rather
+            at one end.
+        precision: a goal: mean attentiveness of the users kept, that is the share of their further votes that they will
+            attend to. (Of the votes by which they were chosen somewhat more were attended.)
         effective_labels: a goal for the filtered labels.
 
     Raises:
@@ -132,16 +135,21 @@ def _check(
             raise EarnestError(f"plan({name}={whole!r}): expected a whole number, 1 or more")
     if votes > _MOST_VOTES:
         raise EarnestError(f"plan(votes={votes}): expected {_MOST_VOTES:,} or fewer; so many tell all there is to tell")
+    most = 1 - _LEAST_SHARE
     limits: list[tuple[str, Any, float, float]] = [
-        ("attentive", attentive, 0.0, 1.0), ("gap", gap, 0.0, _MOST_GAP), ("concentration", concentration, 0.0, 1e3),
-        ("precision", precision, 0.0, 1.0), ("effective_labels", effective_labels, 0.0, np.inf),
+        ("attentive", attentive, _LEAST_SHARE, most), ("gap", gap, 0.0, _MOST_GAP),
+        ("concentration", concentration, _LEAST_CONCENTRATION, _MOST_CONCENTRATION),
     ]  # fmt: skip
     for name, value, low, high in limits:
-        if value is None and name in ("precision", "effective_labels"):
-            continue
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not number or not (low < value < high or (name == "gap" and value == 0)):
-            raise EarnestError(f"plan({name}={value!r}): expected a number between {low:g} and {high:g}")
+        if not _number(value) or not low <= value <= high:
+            raise EarnestError(f"plan({name}={value!r}): expected a number from {low:g} to {high:g}")
+    for name, value, high in (("precision", precision, 1.0), ("effective_labels", effective_labels, np.inf)):
+        if value is not None and (not _number(value) or not 0 < value < high):
+            raise EarnestError(f"plan({name}={value!r}): expected a number between 0 and {high:g}")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _advantage(gap: float) -> float:
@@ -177,10 +185,22 @@ def _worth(kept: np.ndarray, attended: np.ndarray) -> np.ndarray:
 
 
 def _share_at(population: _Population, votes: int, gap: float, precision: float) -> float:
-    """Share of labels that the loosest cut of a wanted precision keeps; 0 where none reaches it."""
+    """Share of labels that the loosest cut of a wanted precision keeps; 0 where none reaches it.
+
+    Of the users at its edge it keeps such a part that the precision is met exactly. Cuts between whole k would keep now
+    more and now less as votes or gap grow; this one never less (more of either is a better experiment: Blackwell 1953,
+    Annals of Mathematical Statistics 24).
+    """
     kept, attended = _kept(*population.told(votes, _advantage(gap)))
-    reached = (attended >= precision * kept) & (kept > 1e-12)
-    return float(kept[np.argmax(reached)]) if reached.any() else 0.0
+    spare = attended - precision * kept
+    reached = (spare >= 0) & (kept > 1e-12)
+    if not reached.any():
+        return 0.0
+    k = int(np.argmax(reached))
+    if k == 0:
+        return float(kept[0])
+    part = spare[k] / (spare[k] - spare[k - 1])
+    return float(kept[k] + part * (kept[k - 1] - kept[k]))
 
 
 _WORTH_KEEPING = 0.1
@@ -194,8 +214,9 @@ def _needed(
     out = []
     if precision is not None:
         share = _share_at(population, votes, gap, precision)
-        found = f"the loosest such cut keeps {share:.0%} of the labels" if share else "no cut of this design gets there"
-        out.append(f"{precision:.0%} of the kept labels attended: {found}.")
+        cut = f"the loosest such cut keeps about {_percent(share)} of the labels" if share else None
+        wanted = f"Users who attend to {100 * precision:.10g}% of their votes"
+        out.append(f"{wanted}: {cut or 'no cut of this design gets there'}.")
         if share < _WORTH_KEEPING:
 
             def enough(n: int, g: float) -> bool:
@@ -220,28 +241,36 @@ def _needed(
 
 
 def _ways(enough: Callable[[int, float], bool], votes: int, gap: float, words: str) -> list[str]:
-    """What more votes or a larger gap it takes, one sentence."""
+    """What more votes or a larger gap it takes, one sentence; with more of either it is never again too little."""
     ways = []
     if enough(_MOST_VOTES, gap):
         low, high = votes, _MOST_VOTES
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if enough(middle, gap) else (middle, high)
-        ways.append(f"{high} votes a user")
+        ways.append(f"about {high} votes a user")
     if enough(votes, _MOST_GAP):
-        at = brentq(lambda g: 1.0 if enough(votes, g) else -1.0, gap, _MOST_GAP, xtol=1e-2)
-        wide = next(g for g in (at, at + 0.02) if enough(votes, g))
-        ways.append(f"a gap of {wide:.2f} log-odds ({_advantage(wide):.0%} for the better model)")
+        narrow, wide = gap, _MOST_GAP
+        while wide - narrow > 5e-3:
+            half = (narrow + wide) / 2
+            narrow, wide = (narrow, half) if enough(votes, half) else (half, wide)
+        ways.append(f"a gap of about {wide:.2f} log-odds ({_percent(_advantage(wide))} for the better model)")
     return [f"{words}: {' or '.join(ways) if ways else 'neither more votes nor a larger gap is enough'}."]
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent, in as many digits as tell it from none and from all."""
+    shown = (f"{share:.{digits}%}" for digits in range(5))
+    return next((text for text in shown if 0 < float(text[:-1]) < 100), f"{share:.0%}")
 
 
 def _verdict(population: _Population, here: dict[str, float], ideal: float, users: int, votes: int) -> str:
     labels = users * votes
     gains = {what: here[what] / here["unfiltered"] - 1 for what in ("filtered", "weighted")}
     said = [
-        f"{labels:,} labels, {population.mean:.0%} of them attended, are worth {here['unfiltered']:,.0f} as they are, "
-        f"{here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with weights "
-        f"({gains['weighted']:+.0%}), and would be worth {ideal:,.0f} were every user's attentiveness known."
+        f"{labels:,} labels, {_percent(population.mean)} of them attended, are worth {here['unfiltered']:,.0f} as they "
+        f"are, {here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with "
+        f"weights ({gains['weighted']:+.0%}), and would be worth {ideal:,.0f} were every user's attentiveness known."
     ]
     if gains["weighted"] < 0.02:
         said.append(
@@ -250,8 +279,8 @@ def _verdict(population: _Population, here: dict[str, float], ideal: float, user
         )
     else:
         said.append(
-            f"The best cut, at {here['threshold']:.2f}, keeps {here['share']:.0%} of the labels, "
-            f"{here['precision']:.0%} of them attended; posterior means correlate {here['reliability']:.2f} with the "
-            "truth."
+            f"The best cut, at {here['threshold']:.2f}, keeps {_percent(here['share'])} of the labels, of users who "
+            f"attend to {_percent(here['precision'])} of their votes; posterior means correlate "
+            f"{here['reliability']:.2f} with the truth."
         )
     return " ".join(said)

@@ -22,7 +22,7 @@ _ABOUT = (
 _FIGURES = (
     ("users", "users kept"),
     ("labels", "labels kept"),
-    ("precision", "of these expected to be attended"),
+    ("precision", "of their votes these users attend to"),
     ("effective", "effective labels"),
 )
 _TENTHS = [(k / 5, f"{k / 5:.1f}") for k in range(6)]
@@ -187,14 +187,14 @@ def _worth(rows: pd.DataFrame, view: View, top: float, start: int) -> Html:
 
 
 def _shares(rows: pd.DataFrame, start: int) -> Html:
-    """What is kept, and how much of it is attended, against the threshold."""
+    """What is kept, and how attentive its users are, against the threshold."""
     there = rows[rows["users"] > 0]
     x = there["threshold"].to_numpy()
     parts = [path(x, there["precision"].to_numpy(), "curve"), path(x, there["share"].to_numpy(), "second")]
     parts += _marks(rows, start, rows["precision"].fillna(0.0), ("precision",), None)
     parts += _marks(rows, start, rows["share"], ("share",), None)[1:]
-    keys = [("curve", "share of kept labels expected to be attended"), ("second", "share of labels kept")]
-    title = "Share of labels kept, falling, and share of these expected to be attended, rising, against the threshold."
+    keys = [("curve", "mean attentiveness of the users kept"), ("second", "share of labels kept")]
+    title = "Share of labels kept, falling, and mean attentiveness of their users, rising, against the threshold."
     quarters = [(k / 4, f"{k / 4:.0%}") for k in range(5)]
     drawn = plot(title, parts, _TENTHS, quarters, "threshold", "low")
     return tag("figure", tag("figcaption", tag("strong", "Shares"), legend(keys)), drawn)

@@ -56,7 +56,7 @@ def summary(fit: Fit, view: View, trust: str) -> Part:
     else:
         cut = (
             f"Keeping the {best.users:,} users at or above the recommended threshold of {best.threshold:.3f} leaves "
-            f"{best.labels:,} labels, {best.precision:.0%} of them expected to be attended, and gives "
+            f"{best.labels:,} labels, from users who attend to {best.precision:.0%} of their votes, and gives "
             f"{best.effective_labels:,.0f} effective labels against {curve.unfiltered:,.0f} without a filter and "
             f"{curve.soft_weights_leave_one_out:,.0f} by soft weights."
         )

@@ -84,14 +84,14 @@ class Standardised(Component):
     def measure(self, cells: CellView, counts: np.ndarray) -> Self:
         if not self._columns:
             return self
-        columns = [np.asarray(cells[name], dtype=float) for name in self._columns]
         share = counts / max(float(np.sum(counts)), 1e-300)
-        centres = getattr(self, "centres", None) or tuple(float(share @ column) for column in columns)
-        spread = (np.sqrt(share @ (x - centre) ** 2) for x, centre in zip(columns, centres, strict=True))
-        # A constant column (but for rounding) has no scale, and its slope is left to the prior.
-        least = [1e-9 * max(float(np.max(np.abs(column), initial=0.0)), 1e-300) for column in columns]
-        scales = getattr(self, "scales", None)
-        scales = scales or tuple(float(sd) if sd > at else 1.0 for sd, at in zip(spread, least, strict=True))
+        given = [getattr(self, name, None) or (None,) * len(self._columns) for name in ("centres", "scales")]
+        moments = [
+            _moments(self, name, np.asarray(cells[name], dtype=float), share, centre)
+            for name, centre in zip(self._columns, given[0], strict=True)
+        ]
+        centres = tuple(centre for centre, _ in moments)
+        scales = tuple(sd if by is None else by for (_, sd), by in zip(moments, given[1], strict=True))
         return replace(self, centres=centres, scales=scales)  # type: ignore[call-arg]  # settings of every subclass
 
     def prepare(self, schema: Schema, cells: CellView, counts: np.ndarray) -> Self:
@@ -103,6 +103,37 @@ class Standardised(Component):
         centres: Sequence[float] = getattr(self, "centres", None) or (0.0,) * n
         scales: Sequence[float] = getattr(self, "scales", None) or (1.0,) * n
         return [(cells[name] - at) / by for name, at, by in zip(self._columns, centres, scales, strict=True)]
+
+
+def _moments(
+    owner: object, name: str, column: np.ndarray, share: np.ndarray, centre: float | None
+) -> tuple[float, float]:  # fmt: skip
+    """Centre (if not given the mean) of a column and standard deviation about it, over cells of these shares.
+
+    A constant column (but for rounding) has no scale, and its slope is left to the prior: 1.
+
+    Raises:
+        EarnestError: values so far apart, or so near together, that arithmetic with them overflows.
+    """
+    column, share = column[share > 0], share[share > 0]
+    if len(column) == 0:
+        return 0.0 if centre is None else centre, 1.0
+    # From one of the values, so that a small difference of large numbers is not lost.
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = column - (column[0] if centre is None else centre)
+        if centre is None:
+            mean = float(share @ away)
+            centre, away = float(column[0]) + mean, away - mean
+        largest = float(np.max(np.abs(away)))
+    if 0 < largest <= 4 * float(np.spacing(np.max(np.abs(column)))):
+        largest = 0.0
+    spread = largest * float(np.sqrt(share @ (away / largest) ** 2)) if 0 < largest < np.inf else largest
+    if largest != 0 and not np.finfo(float).tiny < spread < np.inf:
+        raise EarnestError(
+            f"{type(owner).__name__}: the values of column {name!r} lie from {column.min():g} to {column.max():g}, "
+            f"too {'near together' if spread < 1 else 'far apart'} for floating-point numbers; give it in another unit"
+        )
+    return centre, spread or 1.0
 
 
 def _root_mean_square(column: np.ndarray, share: np.ndarray) -> float:
@@ -121,6 +152,7 @@ def finite_numbers(owner: object, setting: str, columns: tuple[str, ...], positi
         EarnestError: another number of them, or one that is not finite (or not positive).
     """
     given = getattr(owner, setting)
+    given = given.tolist() if isinstance(given, np.ndarray) and given.ndim == 1 else given
     right = isinstance(given, list | tuple) and len(given) == len(columns)
     if not right or not all(_number(value) and (value > 0 or not positive) for value in given):
         raise EarnestError(
@@ -164,7 +196,7 @@ def log_moments(times: Any, counts: np.ndarray) -> tuple[float, float]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def linear(xp: Namespace, slopes: Any, columns: list[Any]) -> Any:

@@ -23,8 +23,8 @@
     slider.value = stop;
     for (const name of figures) byId(`at-${name.replace("_", "-")}`).textContent = stand[name][stop];
     slider.setAttribute("aria-valuetext", `${stand.threshold[stop]} ${stand.mark[stop]}: keeps ${stand.users[stop]} `
-      + `users and ${stand.labels[stop]} labels, ${stand.precision[stop]} of them attended, ${stand.effective[stop]} `
-      + "effective labels");
+      + `users, who attend to ${stand.precision[stop]} of their votes, and ${stand.labels[stop]} labels, `
+      + `${stand.effective[stop]} effective labels`);
     if (document.activeElement !== typed) typed.value = stand.threshold[stop];
     const x = percent(stand.x[stop]);
     for (const name of ["worth", "precision"]) {

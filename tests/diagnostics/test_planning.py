@@ -10,6 +10,7 @@ from scipy import integrate, special, stats
 import earnest as er
 from earnest.cli import main
 from earnest.comparisons.errors import EarnestError
+from earnest.diagnostics.planning import _Population, _share_at
 
 
 def by_integration(votes, attentive, gap, concentration):
@@ -88,20 +89,57 @@ def test_without_a_gap_nothing_is_learned():
     assert "votes a user" not in found.needed[1]  # no number of votes helps
 
 
-def test_what_is_needed_is_enough_and_no_more():
-    found = er.plan(5000, 20, 0.4, 1.0, precision=0.8, effective_labels=40_000)
-    words = " ".join(found.needed)
-    votes = int(words.split("at that precision: ")[1].split()[0])
+def loosest(votes, attentive, gap, concentration, precision):
+    """Labels kept by the loosest cut that is precise enough; of the users at its edge it keeps a part."""
+    chance, mean = by_integration(votes, attentive, gap, concentration)
+    kept = spare = 0.0
+    for one, eta in list(zip(chance, mean, strict=True))[::-1]:
+        if spare + one * (eta - precision) < 0:
+            return kept + spare / (precision - eta)
+        kept, spare = kept + one, spare + one * (eta - precision)
+    return kept
 
-    def share(n):
-        """Labels kept by the loosest cut that is precise enough."""
-        chance, mean = by_integration(n, 0.4, 1.0, 1.2)
-        kept = [chance[k:].sum() for k in range(n + 1) if chance[k:] @ mean[k:] >= 0.8 * chance[k:].sum()]
-        return max(kept, default=0.0)
 
-    assert share(votes) >= 0.1 > share(votes - 1)
-    users = int(words.split("this gap: ")[1].split()[0].replace(",", ""))
+def ways(found):
+    """Votes and gap that a precision takes, from the words."""
+    words = found.needed[1]
+    return int(words.split("at that precision: about ")[1].split()[0]), float(
+        words.split("a gap of about ")[1].split()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("votes", "attentive", "gap", "concentration", "precision"),
+    [(20, 0.4, 1.0, 1.2, 0.8), (20, 0.2, 0.5, 0.6, 0.6), (20, 0.4, 1.0, 3.0, 0.7)],
+)
+def test_what_is_needed_is_enough_and_no_more(votes, attentive, gap, concentration, precision):
+    found = er.plan(5000, votes, attentive, gap, concentration=concentration, precision=precision)
+    many, wide = ways(found)
+    assert loosest(many, attentive, gap, concentration, precision) >= 0.1
+    assert loosest(many - 1, attentive, gap, concentration, precision) < 0.1
+    assert loosest(votes, attentive, wide + 0.006, concentration, precision) >= 0.1
+    assert loosest(votes, attentive, wide - 0.02, concentration, precision) < 0.1
+
+
+def test_what_effective_labels_take():
+    found = er.plan(5000, 20, 0.4, 1.0, effective_labels=40_000)
+    users = int(" ".join(found.needed).split("this gap: ")[1].split()[0].replace(",", ""))
     assert er.plan(users, 20, 0.4, 1.0).here["filtered"] >= 40_000 > er.plan(users - 1, 20, 0.4, 1.0).here["filtered"]
+
+
+@pytest.mark.parametrize("precision", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(
+    ("attentive", "concentration"), [(0.2, 0.6), (0.4, 3.0), (0.8, 30.0), (0.001, 0.01), (0.999, 1.0)]
+)
+def test_more_votes_or_a_larger_gap_keep_no_fewer(attentive, concentration, precision):
+    population = _Population.beta(attentive, concentration)
+    assert population.mean == pytest.approx(attentive, rel=2e-5)
+    gaps, votes = np.linspace(0.05, 8, 25), (1, 2, 3, 5, 8, 13, 21, 34, 57, 58, 63, 120, 300)
+    share = np.array([[_share_at(population, n, gap, precision) for gap in gaps] for n in votes])
+    assert np.diff(share, axis=0).min() > -1e-12
+    assert np.diff(share, axis=1).min() > -1e-12
+    here = er.plan(100, 20, attentive, 1.0, concentration=concentration).here
+    assert 0 < here["precision"] < 1
 
 
 def test_more_of_anything_never_hurts():
@@ -118,6 +156,8 @@ def test_more_of_anything_never_hurts():
         ({"users": 0}, "users"), ({"votes": 2.5}, "votes"), ({"votes": 5000}, "2,000"), ({"attentive": 1.0}, "attentive"),
         ({"gap": -1.0}, "gap"), ({"gap": float("nan")}, "gap"), ({"precision": 1.2}, "precision"),
         ({"effective_labels": 0}, "effective_labels"), ({"concentration": True}, "concentration"),
+        ({"attentive": 1e-17}, r"attentive=1e-17.*from 0\.001 to 0\.999"), ({"attentive": 1e-12}, "attentive"),
+        ({"concentration": 1e-20}, r"concentration=1e-20.*from 0\.01 to 1000"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_planned_is_named(bad, said):
@@ -137,3 +177,13 @@ def test_the_command_says_the_same(tmp_path):
     both = CliRunner().invoke(main, [*arguments, "--gap", "1"])
     assert both.exit_code == 2
     assert "give one" in both.output
+    wide = CliRunner().invoke(main, [*arguments[:-1], "0.9999"])
+    assert wide.exit_code == 2
+    assert "--advantage: expected a probability from 0.5 to 0.9996" in wide.output
+    assert CliRunner().invoke(main, [*arguments[:-1], "0.9996"]).exit_code == 0
+
+
+def test_shares_are_told_from_all_and_none():
+    found = er.plan(100, 20, 0.999, 1.0, precision=0.9995)
+    assert "99.9% of them attended" in found.verdict
+    assert found.needed[0].startswith("Users who attend to 99.95% of their votes: ")

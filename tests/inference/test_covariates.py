@@ -8,13 +8,16 @@ from scipy import integrate, optimize, stats
 from scipy.special import expit
 
 import earnest as er
+from earnest.comparisons.cells import Cells
 from earnest.comparisons.errors import EarnestError, InputError
+from earnest.comparisons.schema import Schema
 from earnest.diagnostics.bands import drawn_of_fit
 from earnest.diagnostics.replicates import believed
 from earnest.diagnostics.scale import mean_attentiveness, means_expected
 from earnest.inference.arrays import float64
 from earnest.inference.users import summarise, workload
 from earnest.inference.users_given import users_given
+from earnest.models.component import CellView
 
 NAMES = {"user": "user", "model_a": "model_a", "model_b": "model_b", "winner": "winner"}
 # Given, so that logs share what is compiled: the slope is then half the difference of the cohorts.
@@ -300,6 +303,50 @@ def test_what_stands_beside_them():
         er.LogitNormal(covariates=("x",), scales=(0.0,))
     with pytest.raises(EarnestError, match="knows nothing of LogitNormal's covariates"):
         er.fit_em(COHORTS, told(0.5, 4, users=10).log, method="label")
+
+
+def measured(values, counts=None, **given):
+    """Centre, scale and standard units of a column."""
+    n = len(values)
+    votes = Cells(Schema(("a", "b"), ((0, 1),), False), np.zeros(n, dtype=int), np.ones(n, dtype=int),
+                  np.zeros(n, dtype=int), {"x": np.asarray(values, dtype=float)})  # fmt: skip
+    cells = CellView.of(votes)
+    component = er.LogitNormal(covariates=("x",), **given).measure(cells, np.ones(n) if counts is None else counts)
+    return component.centres[0], component.scales[0], component.standard(cells)[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "plus"), [(1, 1e9), (1, -1e12), (1e-200, 0), (1e200, 0), (1e-9, 1.0), (1e300, 1e305)]
+)
+def test_units_of_a_column_do_not_matter(times, plus):
+    web, counts = np.array([0.0, 1.0, 1.0, 0.0, 1.0]), np.array([1.0, 2.0, 3.0, 4.0, 0.0])
+    _, scale, standard = measured(times * web + plus, counts)
+    assert scale == pytest.approx(0.5 * times, rel=1e-5)
+    np.testing.assert_allclose(standard, [-1, 1, 1, -1, 1], rtol=1e-3)
+
+
+def test_a_column_constant_but_for_rounding_has_no_scale():
+    for values in ([0.1 + 0.2, 0.3, 0.3], [7.0] * 3, [0.0] * 3, [1e16, 1e16 + 2, 1e16]):
+        assert measured(values)[1] == 1.0
+    assert measured([3.0, 3.0, 9.0], np.array([1.0, 1.0, 0.0]))[1] == 1.0  # the other value was never seen
+
+
+def test_what_floating_point_cannot_hold_is_named():
+    for values, words in {(-1.7e308, 1.7e308): "far apart", (0.0, 1e-312): "near together"}.items():
+        with pytest.raises(EarnestError, match=f"column 'x' lie from .*{words}"):
+            measured(values)
+
+
+def test_centres_and_scales_may_be_any_numbers():
+    for kind in (np.float32, np.int64, float):
+        own = er.LogitNormal(covariates=("x",), centres=(kind(2),), scales=[kind(4)])
+        assert own == er.LogitNormal(covariates=("x",), centres=(2.0,), scales=(4.0,))
+        assert type(own.centres[0]) is float
+    assert er.LogitNormal(covariates=("x", "y"), scales=np.array([1, 2], dtype=np.float32)).scales == (1.0, 2.0)
+    assert er.BradleyTerry(covariates=("x",), scales=np.array([3])).scales == (3.0,)
+    for bad in (np.array([[1.0]]), np.array([np.nan]), np.array(["1"]), np.array([True])):
+        with pytest.raises(EarnestError, match="one positive number"):
+            er.LogitNormal(covariates=("x",), scales=bad)
 
 
 def test_beside_covariates_of_comparisons_axes_are_told_apart():
