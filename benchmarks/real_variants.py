@@ -120,6 +120,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--variant", action="append", help="only this one and the default (may be given several times)")
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     frame = votes()
@@ -127,6 +128,8 @@ def main():
     print(f"{'variant':<24} {'unknowns':>8} {'score':>9} {'to default':>10} {'s.e.':>6} {'mean m':>7} {'ranks':>6} "
           f"{'seconds':>8}")  # fmt: skip
     for name, model in declare().items():
+        if options.variant and name not in ("default", *options.variant):
+            continue
         if name not in rows:
             rows[name] = keep(one(name, model, frame, options.folds), options.results)
         row, default = rows[name], rows["default"]
