@@ -34,7 +34,11 @@ FEWER = {"items": {"users": 24, "comparisons": 6}}  # of a calibration: 36 items
 
 
 def declare():
-    return runpy.run_path(str(ROOT / "tests" / "models" / "variants.py"))["MODELS"]
+    """The variants of the tests, and two that other tests go through."""
+    import earnest as er
+
+    own = {"groups": er.BehaviorModel(er.Groups(2)), "groups of known levels": er.BehaviorModel(er.Groups((0.1, 0.9)))}
+    return own | runpy.run_path(str(ROOT / "tests" / "models" / "variants.py"))["MODELS"]
 
 
 def component_of(model):

@@ -16,7 +16,7 @@ from .jacobi import gauss_jacobi
 from .namespace import Namespace
 from .parameters import Parameter, Values
 from .priors import Prior
-from .settings import prior_of
+from .settings import prior_of, setting
 from .supports import POSITIVE, SIMPLEX, UNIT
 
 __all__ = ["Beta", "Groups", "fixed_levels"]
@@ -73,6 +73,21 @@ def fixed_levels(xp: Namespace, levels: np.ndarray, latent: Any) -> tuple[Any, A
     return xp.stack(list(log_level))[latent], xp.stack(list(log_rest))[latent]
 
 
+def _levels(owner: object, name: str) -> int | tuple[float, ...]:
+    """The setting of `Groups`: a number of groups, or their distinct levels."""
+    given = getattr(owner, name)
+    if isinstance(given, int) and not isinstance(given, bool):
+        if given < 1:
+            raise EarnestError(f"Groups(levels={given}): expected at least one group")
+        return given
+    if not isinstance(given, tuple | list) or not all(isinstance(level, int | float) for level in given):
+        raise EarnestError(f"Groups(levels={given!r}): expected numbers in [0, 1], or how many groups to estimate")
+    levels = tuple(float(level) for level in given)
+    if not levels or not all(0.0 <= level <= 1.0 for level in levels) or len(set(levels)) < len(levels):
+        raise EarnestError(f"Groups(levels={given}): expected distinct numbers in [0, 1]")
+    return levels
+
+
 @dataclass(frozen=True)
 class Groups(Attentiveness):
     """Finitely many kinds of users, each with one level of attentiveness.
@@ -85,25 +100,23 @@ class Groups(Attentiveness):
 
     Raises:
         EarnestError: a level outside [0, 1], no level, or the same level twice.
+
+    Example:
+        >>> import earnest as er
+        >>> model = er.BehaviorModel(er.Groups(2))
+        >>> fit = er.fit_em(model, model.simulate(users=60, comparisons_per_user=15, models=3, seed=1).log)
+        >>> fit.coords["group"]
+        ['group 1', 'group 2']
     """
 
-    levels: tuple[float, ...] | int = (0.0, 1.0)
+    levels: tuple[float, ...] | int = setting(_levels, (0.0, 1.0))
     weight_prior: Prior = prior_of(priors.Dirichlet, SIMPLEX)
     level_prior: Prior = prior_of(priors.Beta, UNIT)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.levels, int) and not isinstance(self.levels, bool):
-            if self.levels < 1:
-                raise EarnestError(f"Groups(levels={self.levels}): expected at least one group")
-            return
-        given: Any = self.levels
-        if not isinstance(given, tuple | list) or not all(isinstance(level, int | float) for level in given):
-            raise EarnestError(f"Groups(levels={given!r}): expected numbers in [0, 1], or how many groups to estimate")
-        levels = tuple(float(level) for level in given)
-        if not levels or not all(0.0 <= level <= 1.0 for level in levels) or len(set(levels)) < len(levels):
-            raise EarnestError(f"Groups(levels={self.levels}): expected distinct numbers in [0, 1]")
-        object.__setattr__(self, "levels", levels)
+    @property
+    def free(self) -> bool:
+        """Whether the levels are estimated."""
+        return isinstance(self.levels, int)
 
     @property
     def size(self) -> int:
@@ -111,19 +124,11 @@ class Groups(Attentiveness):
         return self.levels if isinstance(self.levels, int) else len(self.levels)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:
-        names = (
-            tuple(f"group {k + 1}" for k in range(self.levels))
-            if isinstance(self.levels, int)
-            else tuple(f"{level:g}" for level in self.levels)
-        )
-        coords = (("group", names),)
-        free = (
-            (Parameter("attentiveness_level", self.level_prior, ("group",), coords),)
-            if isinstance(self.levels, int)
-            else ()
-        )
-        shares = (Parameter("attentiveness_weight", self.weight_prior, ("group",), coords),) if self.size > 1 else ()
-        return (*free, *shares)
+        given = range(1, self.size + 1) if isinstance(self.levels, int) else self.levels
+        coords = (("group", tuple(f"group {k}" if self.free else f"{k:g}" for k in given)),)
+        level = Parameter("attentiveness_level", self.level_prior, ("group",), coords)
+        weight = Parameter("attentiveness_weight", self.weight_prior, ("group",), coords)
+        return (*((level,) if self.free else ()), *((weight,) if self.size > 1 else ()))
 
     def latents(self, schema: Schema) -> Continuous | Finite:
         return Finite(self.size)
@@ -132,28 +137,22 @@ class Groups(Attentiveness):
         return xp.log(values["attentiveness_weight"])[latent] if self.size > 1 else 0.0 * latent
 
     def attention(self, xp: Namespace, values: Values, latent: Any) -> tuple[Any, Any]:
-        if isinstance(self.levels, int):
-            level = values["attentiveness_level"]
-            return xp.log(level)[latent], xp.log1p(-level)[latent]
-        return fixed_levels(xp, np.array(self.levels), latent)
+        if not self.free:
+            return fixed_levels(xp, np.array(self.levels), latent)
+        level = values["attentiveness_level"]
+        return xp.log(level)[latent], xp.log1p(-level)[latent]
 
     def sample(self, rng: np.random.Generator, values: Values, size: int) -> np.ndarray:
-        levels = np.asarray(values["attentiveness_level"] if isinstance(self.levels, int) else self.levels)
+        levels = np.asarray(values["attentiveness_level"] if self.free else self.levels)
         shares = np.asarray(values["attentiveness_weight"]) if self.size > 1 else np.ones(1)
         return levels[rng.choice(self.size, size=size, p=shares)]
 
     def starts(self, schema: Schema) -> Sequence[Values]:
         lean = np.linspace(1.0, 2.0, self.size)
-        fixed = (
-            {"attentiveness_level": (np.arange(self.size) + 0.5) / self.size} if isinstance(self.levels, int) else {}
-        )
-        if self.size == 1:
-            return [fixed]
-        return [{**fixed, "attentiveness_weight": w / w.sum()} for w in (lean, lean[::-1])]
+        level = {"attentiveness_level": (np.arange(self.size) + 0.5) / self.size} if self.free else {}
+        weights = [{"attentiveness_weight": w / w.sum()} for w in (lean, lean[::-1])] if self.size > 1 else [{}]
+        return [{**level, **weight} for weight in weights]
 
     def canonical(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        out = dict(values)
-        if isinstance(self.levels, int):
-            order = np.argsort(out["attentiveness_level"])
-            out = {k: v[order] if k.startswith("attentiveness_") else v for k, v in out.items()}
-        return out
+        order = np.argsort(values["attentiveness_level"]) if self.free else np.arange(self.size)
+        return {k: v[order] if k.startswith("attentiveness_") else v for k, v in values.items()}

@@ -19,7 +19,7 @@ from .supports import Support
 
 __all__ = [
     "category_switch", "check_setting", "checked", "column", "column_names", "columns", "columns_of", "context_of",
-    "number", "prior_of", "switch", "whole",
+    "number", "prior_of", "setting", "switch", "whole",
 ]  # fmt: skip
 
 _RESERVED = frozenset(("user", "model_a", "model_b", "winner", "gold", "gold_user", PREVIOUS, *NAMED))
@@ -92,6 +92,11 @@ def prior_of(default: Callable[[], Prior], support: Support) -> Any:
         return value
 
     return field(default_factory=default, metadata={_KEY: _Setting(check)})
+
+
+def setting(check: Callable[[object, str], Any], default: Any) -> Any:
+    """Anything else: `check` raises for a component and the field's name, or returns the value to keep."""
+    return _field(_Setting(check), default)
 
 
 def switch(default: bool) -> Any:
