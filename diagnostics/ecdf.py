@@ -44,8 +44,12 @@ class Uniformity:
 
 
 def rank(true: float, draws: np.ndarray, rng: np.random.Generator) -> int:
-    """Number of draws below the truth, ties broken at random."""
-    return int((draws < true).sum() + rng.integers((draws == true).sum() + 1))
+    """Number of draws below the truth, ties broken at random.
+
+    What differs by rounding is a tie: the level of a group that a draw and the truth share comes by different ways.
+    """
+    same = np.abs(draws - true) <= 1e-10 * (np.abs(draws) + abs(true))
+    return int(((draws < true) & ~same).sum()) + int(rng.integers(int(same.sum()) + 1))
 
 
 def ecdf(ranks: np.ndarray, ranked: int = RANKED) -> np.ndarray:

@@ -18,7 +18,7 @@ from earnest.diagnostics.calibration_logs import Design, tell
 from earnest.diagnostics.calibration_machines import LOG_LIKELIHOOD, USERS_EACH, USERS_MEAN, replicate
 from earnest.diagnostics.calibration_plots import calibration_ecdf
 from earnest.diagnostics.calibration_words import reading
-from earnest.diagnostics.ecdf import RANKED, bands, ecdf, p_value, smallest_noticed, uniformity
+from earnest.diagnostics.ecdf import RANKED, bands, ecdf, p_value, rank, smallest_noticed, uniformity
 
 LEVEL = 0.999
 
@@ -306,3 +306,14 @@ def test_every_fault_is_caught_and_the_right_model_is_not(name, root):
     model = FAULTS.get(name, RIGHT)
     found = calibrate(model, truth=RIGHT, replications=100, results=folder / f"faults-{name}.jsonl")
     assert found.good == (name == "right"), found.verdict
+
+
+def test_what_differs_by_rounding_is_a_tie():
+    """Levels of groups are told by the simulator as they stand and by draws as exp(log(level))."""
+    rng = np.random.default_rng(0)
+    draws = np.repeat(np.exp(np.log([0.1, 0.9])), 50) * (1 + 1e-15)
+    ranks = np.array([rank(0.1, draws, rng) for _ in range(2000)])
+    assert ranks.min() == 0
+    assert ranks.max() == 50
+    assert ranks.mean() == pytest.approx(25, abs=1.5)
+    assert {rank(0.1, np.array([0.1 - 1e-6, 0.1 + 1e-6]), rng) for _ in range(20)} == {1}
