@@ -32,9 +32,9 @@ from variants import ROOT, calibrated, component_of, declare, lines_of, one
 
 SEEDS, REPLICATIONS = 20, 60
 _ITEMS = (
-    "With items EM climbs a lower bound, whose intervals of skills and of the items' effects are too narrow, and that of "
-    "the effects' scale it does not give; sampled, the scale's interval holds (docs/variants.md). Calibration is that of "
-    "the sampled posterior."
+    "With items EM climbs a lower bound, whose intervals of skills and of the items' effects are too narrow, and that "
+    "of the effects' scale it does not give; sampled, the scale's interval holds (docs/variants.md). Calibration is "
+    "that of the sampled posterior."
 )
 COMBINED = (" with ties", "signed partisans", "drifting partisans", "everything")
 
