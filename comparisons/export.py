@@ -78,10 +78,15 @@ def write_preferences(
     """Write one row for each decided vote: prompt, chosen, rejected and how far the label is to be trusted.
 
     Columns: prompt, chosen, rejected; with a fit attentiveness, weight (the user's attentiveness without this very
-    label; 0 where that is negative, of users who pick the worse),
-    label_noise (for robust DPO) and label_noise_posterior (for conservative DPO); then user, chosen_model,
-    rejected_model and those of comparison, item, category and timestamp that the log has. Conflicting votes on the
-    same responses stay: they are data. Ties are left out and counted.
+    label; 0 where that is negative, of users who pick the worse), label_noise (the chance that a slip chose the other
+    response) and label_noise_posterior; then user, chosen_model, rejected_model and those of comparison, item, category
+    and timestamp that the log has. Conflicting votes on the same responses stay: they are data. Ties are left out and
+    counted.
+
+    Which column goes to which loss, by the names of `earnest.weighted_dpo.WeightedDPOTrainer`: `weight` alone times the
+    usual loss (noise=None); `label_noise` to robust DPO (noise="robust", below 1/2: clip or drop here), unbiased where
+    users who do not attend lean to no side; `label_noise` as it is and `weight` together to noise="by_side", unbiased
+    where they do; `label_noise_posterior` to conservative DPO (noise="conservative", noise_column=...).
 
     Texts are the log's own (prompt, response_a, response_b) or come from two tables. Lists of messages, with role and
     content, give TRL's conversational format; what both conversations begin with is the prompt.
