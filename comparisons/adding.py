@@ -96,15 +96,15 @@ def advance(connection: duckdb.DuckDBPyConnection, files: pa.Table, counted: boo
         SELECT f.* EXCLUDE (file, was), {sums} FROM {_FILES} f
         LEFT JOIN sources old ON old.name = coalesce(f.was, f.name) LEFT JOIN ({batch}) new ON new.file = f.file"""
     )
-    connection.execute(
-        f"DELETE FROM sources WHERE name IN (SELECT unnest([name, was]) FROM {_FILES})"
-    )
+    connection.execute(f"DELETE FROM sources WHERE name IN (SELECT unnest([name, was]) FROM {_FILES})")
     connection.execute(f"INSERT INTO sources BY NAME SELECT * FROM {_STATE}")
 
 
 def sum_up(connection: duckdb.DuckDBPyConnection) -> int:
     """Sum up the counts; return how many there are then."""
-    connection.execute("CREATE TABLE summed AS SELECT * EXCLUDE (votes), CAST(sum(votes) AS BIGINT) AS votes FROM counts GROUP BY ALL")
+    connection.execute(
+        "CREATE TABLE summed AS SELECT * EXCLUDE (votes), CAST(sum(votes) AS BIGINT) AS votes FROM counts GROUP BY ALL"
+    )
     connection.execute("DROP TABLE counts")
     connection.execute("ALTER TABLE summed RENAME TO counts")
     [(rows,)] = connection.execute("SELECT count(*) FROM counts").fetchall()

@@ -50,6 +50,10 @@ class Taken:
     quarantined: int = 0
     repeated: int = 0
 
+    def plus(self, other: Taken) -> Taken:
+        """Both together."""
+        return Taken(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
 
 class CountStore:
     """Counts of votes in a file, begun or opened for a model.
@@ -119,7 +123,8 @@ class CountStore:
                 raise EarnestError(f"{self.path}: the store is in use by another process; end it first") from error
             brief = text.splitlines()[0]
             raise EarnestError(
-                f"{self.path}: cannot be opened as a store ({brief}); name another file, in a folder that may be written"
+                f"{self.path}: cannot be opened as a store ({brief}); name another file, in a folder that may be "
+                "written"
             ) from error
 
     @contextmanager
@@ -128,8 +133,8 @@ class CountStore:
             yield
         except duckdb.Error as error:
             raise EarnestError(
-                f"{self.path}: cannot be written ({str(error).splitlines()[0]}); what was counted before is whole: mend "
-                "that and start again"
+                f"{self.path}: cannot be written ({str(error).splitlines()[0]}); what was counted before is whole: "
+                "mend that and start again"
             ) from error
 
     @contextmanager
@@ -163,7 +168,7 @@ class CountStore:
             for sql in (
                 "CREATE TABLE meta (key VARCHAR, value VARCHAR)",
                 f"CREATE TABLE counts ({', '.join(f'{ident(name)} VARCHAR' for name in names)}{context}, votes BIGINT)",
-                "CREATE TABLE sources (name VARCHAR, inode UBIGINT, size UBIGINT, modified BIGINT, \"offset\" UBIGINT, "
+                'CREATE TABLE sources (name VARCHAR, inode UBIGINT, size UBIGINT, modified BIGINT, "offset" UBIGINT, '
                 "lines UBIGINT, crc UINTEGER, votes BIGINT, quarantined BIGINT, repeated BIGINT)",
                 "CREATE TABLE ids AS SELECT md5_number('') AS id LIMIT 0",
                 "CREATE TABLE moments AS SELECT md5_number('') AS id LIMIT 0",
@@ -234,7 +239,7 @@ class CountStore:
             taken = Taken(*self._one(f"SELECT {fates} FROM {BATCH}"))
             users = self._connection.execute(f'SELECT DISTINCT "user" FROM {BATCH} WHERE fate = 0 ORDER BY 1')
             names = [name for (name,) in users.fetchall()]
-        self.totals = Taken(*(a + b for a, b in zip(astuple(self.totals), astuple(taken), strict=True)))
+        self.totals = self.totals.plus(taken)
         return taken, names
 
     def _settled(self, label: str, chunks: Sequence[Chunk]) -> Reading | None:
@@ -243,7 +248,7 @@ class CountStore:
             if available:
                 return settle(label, available, self._columns, self._outcomes, self.looks)
         if any(chunk.rows is not None and chunk.rows.lines for chunk in chunks):
-            raise InputError(f"{label}: no row is an object; expected lines such as {{\"user\": \"ann\", ...}}")
+            raise InputError(f'{label}: no row is an object; expected lines such as {{"user": "ann", ...}}')
         return None
 
     def _finish(self, chunks: Sequence[Chunk], reading: Reading | None) -> None:

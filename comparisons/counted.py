@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .log import ComparisonLog
 from .looks import Reading
@@ -34,7 +36,7 @@ class _CountedSource(FrameSource):
         )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CountedLog(ComparisonLog):
     """Counts as a log: one row a vote whenever it is looked at, and counted without that.
 
@@ -59,9 +61,17 @@ class CountedLog(ComparisonLog):
         self.execute(f"CREATE TEMP VIEW {_TALLY} AS SELECT {values}{carried}, {VOTES} FROM {VIEW}_counts")
         return _TALLY, f"CAST(sum({VOTES}) AS BIGINT)"
 
+    @property
+    def _table(self) -> pa.Table:
+        return self.recipe.source.table  # type: ignore[attr-defined]  # of a frame
+
+    def of_users(self, names: Sequence[str]) -> CountedLog:
+        """The votes of some users."""
+        kept = pc.is_in(self._table["user"], value_set=pa.array(names, pa.string()))
+        return counted_log(self.source, self._table.filter(kept), self.reading)
+
     def __len__(self) -> int:
-        table: pa.Table = self.recipe.source.table  # type: ignore[attr-defined]  # of a frame
-        return int(table[VOTES].to_numpy().sum())
+        return int(self._table[VOTES].to_numpy().sum())
 
 
 def counted_log(label: str, table: pa.Table, reading: Reading) -> CountedLog:

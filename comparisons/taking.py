@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 
 from .checks import reason_cases
-from .columns import STANDARD
 from .context import NAMED, TIMESTAMP, moment
 from .errors import InputError
 from .growing import Chunk
 from .looks import Looks, Reading
+from .outcomes import Outcomes
 from .recipe import IDS, Fault, Recipe
 from .sources import FrameSource, open_source
 from .sql import ident, literal
@@ -74,7 +74,7 @@ def tabulate(
     tables = []
     for number, (select, kinds) in enumerate(parts):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {_VIEW} AS {select}")
-        recipe = Recipe(FrameSource(label, kinds, None), reading.columns, reading.outcomes)
+        recipe = Recipe(FrameSource(label, kinds, None), reading.columns, cast(Outcomes, reading.outcomes))
         reading = _with_times(connection, recipe, reading)
         tables.append(f"{BATCH}_{number}")
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {tables[-1]} AS {_select(recipe, reading, looks)}")
@@ -183,7 +183,9 @@ def _select(recipe: Recipe, reading: Reading, looks: Looks) -> str:
         elif name in values:
             kept[name] = recipe.outcome(name)[0] if name == "gold" else values[name]
     columns = ", ".join(f"{value} AS {ident(name)}" for name, value in kept.items())
-    reason = f"CASE WHEN {_WRONG} IS NOT NULL THEN {_WRONG} {reason_cases([*recipe.faults, *_more(recipe, reading, looks)], _called(reading))} END"
+    called = {**reading.columns, **reading.covariates}
+    cases = reason_cases([*recipe.faults, *_more(recipe, reading, looks)], called)
+    reason = f"CASE WHEN {_WRONG} IS NOT NULL THEN {_WRONG} {cases} END"
     checked = f"SELECT *, {reason} AS __earnest_reason FROM {_VIEW}"
     comparison = values.get("comparison")
     return (
@@ -193,17 +195,15 @@ def _select(recipe: Recipe, reading: Reading, looks: Looks) -> str:
     )
 
 
-def _called(reading: Reading) -> dict[str, str]:
-    return {**reading.columns, **reading.covariates}
-
-
 def _more(recipe: Recipe, reading: Reading, looks: Looks) -> list[Fault]:
     """What makes a row unusable for this model, as `Recipe.faults`."""
-    faults = []
+    faults: list[Fault] = []
     for name in ("winner", "gold"):
         if not looks.ties and name in recipe.values:
             told = "the outcome" if name == "winner" else "the right answer"
-            faults.append((name, f"{recipe.outcome(name)[0]} = 'tie'", f"{told} is a tie, but the model knows no ties", ""))
+            faults.append(
+                (name, f"{recipe.outcome(name)[0]} = 'tie'", f"{told} is a tie, but the model knows no ties", "")
+            )
     for name in looks.columns:
         missing = "the value is missing or not {}, which the model needs in every row"
         if name in reading.covariates:
