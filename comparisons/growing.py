@@ -119,10 +119,10 @@ class Folder:
 
     def accept(self, chunks: Iterable[Chunk]) -> None:
         """Go on behind these chunks."""
-        for chunk in chunks:
-            if chunk.was is not None:
-                self.known.pop(chunk.was, None)
-            self.known[chunk.progress.name] = chunk.progress
+        kept = list(chunks)
+        for chunk in kept:  # first all of them: after a rotation one file's old name is another one's new name
+            self.known.pop(chunk.was or "", None)
+        self.known.update({chunk.progress.name: chunk.progress for chunk in kept})
 
     def _listed(self) -> dict[str, os.stat_result]:
         found, self.foreign = {}, []

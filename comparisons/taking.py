@@ -124,7 +124,7 @@ def _json_sql(reading: Reading) -> str:
         wrong.append(f"WHEN {kind} IN ('OBJECT', 'ARRAY') THEN {literal(f'column {name}: a list or object')}")
         whole = f"{kind} = 'DOUBLE' AND suffix({text}, '.0')"
         if name in ids:
-            large = f"{kind} = 'DOUBLE' AND regexp_matches({text}, '[.e]') AND abs(CAST({text} AS DOUBLE)) >= {EXACT}"
+            large = f"{kind} = 'DOUBLE' AND abs(CAST({text} AS DOUBLE)) >= {EXACT}"
             wrong.append(f"WHEN {large} THEN {literal(f'column {name}: a number too large to be an exact id')}")
         values.append(f"CASE WHEN {whole} THEN left({text}, -2) ELSE {text} END AS {ident(name)}")
     return (
