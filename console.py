@@ -214,20 +214,20 @@ def watching() -> Iterator[Callable[[Status], None]]:
     Yields:
         A function of the status of a watch.
     """
-    last, told = 0.0, ""
+    last, told = 0.0, (-1, -1)
 
     def say(status: Status) -> None:
         nonlocal last, told
-        pause, line = 0.2 if sys.stderr.isatty() else 10.0, watch_line(status)
-        if time.monotonic() - last < pause or line == told:
+        news, pause = (status.votes, status.fitted), 0.2 if sys.stderr.isatty() else 10.0
+        if time.monotonic() - last < pause or (news == told and not sys.stderr.isatty()):
             return
-        last, told = time.monotonic(), line
+        last, told, line = time.monotonic(), news, watch_line(status)
         click.echo(f"\r{line:<79}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
 
     try:
         yield say
     finally:
-        if sys.stderr.isatty() and told:
+        if sys.stderr.isatty() and last:
             click.echo(err=True)
 
 

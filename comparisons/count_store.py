@@ -17,12 +17,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 
-import duckdb
 import pyarrow as pa
 
 from .adding import advance, files_table, insert, judge, refuse_faults, sum_up
@@ -32,13 +29,13 @@ from .errors import EarnestError, InputError
 from .growing import Chunk, Progress
 from .looks import Looks, Reading, settle
 from .outcomes import Outcomes
-from .sql import connect, ident, literal
+from .sql import ident, literal
+from .store_file import FORMAT, explained, keep, opened, transaction
 from .taking import BATCH, available_columns, tabulate
 from .write import copy_options
 
 __all__ = ["CountStore", "Taken"]
 
-_FORMAT = 1
 _LEAST = 50_000  # rows of counts that are not summed up yet, at least
 
 
@@ -87,12 +84,9 @@ class CountStore:
         """
         self.path = os.fspath(path)
         self._columns, self._outcomes = dict(columns or {}), outcomes
-        if looks is None and not Path(path).is_file():
-            raise EarnestError(f"{self.path}: there is no such store yet, so a model is needed to begin it")
-        self._connection = self._opened()
+        self._connection = opened(self.path, looks)
         try:
-            with self._explained():
-                self._begin(looks)
+            with explained(self.path):
                 self.looks = self._own_looks(looks)
                 text = self.recall("reading")
                 self.reading = None if text is None else Reading.from_json(text)
@@ -114,73 +108,13 @@ class CountStore:
         """Let go of the file."""
         self._connection.close()
 
-    def _opened(self) -> duckdb.DuckDBPyConnection:
-        try:
-            return connect(self.path)
-        except duckdb.Error as error:
-            text = str(error)
-            if "lock" in text:
-                raise EarnestError(f"{self.path}: the store is in use by another process; end it first") from error
-            brief = text.splitlines()[0]
-            raise EarnestError(
-                f"{self.path}: cannot be opened as a store ({brief}); name another file, in a folder that may be "
-                "written"
-            ) from error
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except duckdb.Error as error:
-            raise EarnestError(
-                f"{self.path}: cannot be written ({str(error).splitlines()[0]}); what was counted before is whole: "
-                "mend that and start again"
-            ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.begin()
-        try:
-            yield
-            self._connection.commit()
-        except BaseException:
-            # A transaction that failed while it was committed is over already.
-            with suppress(duckdb.Error):
-                self._connection.rollback()
-            raise
-
     def _one(self, sql: str) -> tuple[int, ...]:
         [row] = self._connection.execute(sql).fetchall()
         return tuple(int(value or 0) for value in row)
 
-    def _begin(self, looks: Looks | None) -> None:
-        tables = {name for (name,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if "meta" in tables and "sources" in tables:
-            return
-        if tables or looks is None:
-            raise EarnestError(f"{self.path}: is a database, but no store of counts; name another file")
-        context = "".join(
-            f", {ident(name)} {'VARCHAR' if name in ('category', 'item', 'gold', 'timestamp') else 'DOUBLE'}"
-            for name in looks.columns
-        )
-        names = ("user", "model_a", "model_b", "winner")
-        with self._transaction():
-            for sql in (
-                "CREATE TABLE meta (key VARCHAR, value VARCHAR)",
-                f"CREATE TABLE counts ({', '.join(f'{ident(name)} VARCHAR' for name in names)}{context}, votes BIGINT)",
-                'CREATE TABLE sources (name VARCHAR, inode UBIGINT, size UBIGINT, modified BIGINT, "offset" UBIGINT, '
-                "lines UBIGINT, crc UINTEGER, votes BIGINT, quarantined BIGINT, repeated BIGINT)",
-                "CREATE TABLE ids AS SELECT md5_number('') AS id LIMIT 0",
-                "CREATE TABLE moments AS SELECT md5_number('') AS id LIMIT 0",
-                "CREATE TABLE quarantine (file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR)",
-            ):
-                self._connection.execute(sql)
-            self._keep("format", str(_FORMAT))
-            self._keep("looks", json.dumps(asdict(looks)))
-
     def _own_looks(self, looks: Looks | None) -> Looks:
-        if (found := self.recall("format")) != str(_FORMAT):
-            raise EarnestError(f"{self.path}: format {found}; this version of Earnest reads format {_FORMAT}")
+        if (found := self.recall("format")) != str(FORMAT):
+            raise EarnestError(f"{self.path}: format {found}; this version of Earnest reads format {FORMAT}")
         known = json.loads(self.recall("looks") or "{}")
         own = Looks(**{**known, "context": tuple(known["context"])})
         if looks is not None and looks != own:
@@ -190,10 +124,6 @@ class CountStore:
             )
         return own
 
-    def _keep(self, key: str, value: str) -> None:
-        self._connection.execute("DELETE FROM meta WHERE key = ?", [key])
-        self._connection.execute("INSERT INTO meta VALUES (?, ?)", [key, value])
-
     def recall(self, key: str) -> str | None:
         """A text that was kept under a key."""
         found = self._connection.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchall()
@@ -201,8 +131,8 @@ class CountStore:
 
     def keep(self, key: str, value: str) -> None:
         """Keep a text under a key, in a transaction of its own."""
-        with self._explained(), self._transaction():
-            self._keep(key, value)
+        with explained(self.path), transaction(self._connection):
+            keep(self._connection, key, value)
 
     def progress(self) -> dict[str, Progress]:
         """Name to how far every file was read."""
@@ -225,7 +155,7 @@ class CountStore:
             InputError: The columns cannot be found, or a row cannot be used and `strict`.
             EarnestError: The file cannot be written; nothing of the chunks is counted then.
         """
-        with self._explained():
+        with explained(self.path):
             reading = self.reading or self._settled(label, chunks)
             if reading is None:
                 self._finish(chunks, None)
@@ -254,16 +184,16 @@ class CountStore:
     def _finish(self, chunks: Sequence[Chunk], reading: Reading | None) -> None:
         """Write counts and progress."""
         files = files_table(chunks)
-        with self._transaction():
+        with transaction(self._connection):
             if reading is not None:
                 if reading != self.reading:
-                    self._keep("reading", reading.to_json())
+                    keep(self._connection, "reading", reading.to_json())
                 insert(self._connection, self._kept(reading), files)
             advance(self._connection, files, reading is not None)
         self.reading = reading
         [rows] = self._one("SELECT count(*) FROM counts")
         if rows > self._summed + max(self._summed, _LEAST):
-            with self._transaction():
+            with transaction(self._connection):
                 self._summed = sum_up(self._connection)
 
     def _kept(self, reading: Reading) -> list[str]:
@@ -295,6 +225,6 @@ class CountStore:
     def write_quarantine(self, path: str | os.PathLike[str]) -> int:
         """Write the rows that cannot be used to a file (file, line, reason, raw); return how many."""
         options = copy_options(path)
-        with self._explained(), atomic_file(path) as temporary:
+        with explained(self.path), atomic_file(path) as temporary:
             sql = f"COPY (FROM quarantine ORDER BY file, line) TO {literal(str(temporary))} ({options})"
             return int(self._connection.execute(sql).fetchall()[0][0])

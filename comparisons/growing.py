@@ -75,15 +75,15 @@ class Folder:
     Attributes:
         path: The folder.
         known: Name to what was read of it.
-        skip: Files that are not votes, such as outputs that lie in the folder.
+        skip: Names that are not votes, such as outputs that lie in the folder.
         behind: Bytes that were there and not read at the last look.
         waiting: Name to bytes that are no whole row, or no whole Parquet file, yet.
-        foreign: Names of files that are no votes in a known form.
+        foreign: Names of what is no file of votes in a known form.
     """
 
     path: Path
     known: dict[str, Progress] = field(default_factory=dict)
-    skip: frozenset[Path] = frozenset()
+    skip: frozenset[str] = frozenset()
     behind: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
@@ -129,11 +129,9 @@ class Folder:
         try:
             with os.scandir(self.path) as entries:
                 for entry in entries:
-                    if entry.name[0] in "._" or ".quarantine." in entry.name or not entry.is_file():
+                    if entry.name[0] in "._" or ".quarantine." in entry.name or entry.name in self.skip:
                         continue
-                    if self.skip and Path(entry.path).resolve() in self.skip:
-                        continue
-                    if Path(entry.name).suffix.lower() not in _KINDS:
+                    if Path(entry.name).suffix.lower() not in _KINDS or not entry.is_file():
                         self.foreign.append(entry.name)
                         continue
                     with suppress(FileNotFoundError):

@@ -77,7 +77,7 @@ class Reading:
         """Raise an `InputError` where columns or outcomes are named otherwise than the store was begun with."""
         for standard, column in named.items():
             own = self.columns.get(standard)
-            if column is not None and (standard in REQUIRED or own is not None) and column != own:
+            if column is not None and (standard in (*REQUIRED, "comparison") or own is not None) and column != own:
                 raise InputError(
                     f"{store}: was begun with {standard} in the column {own!r}, not {column!r}; name that, or begin "
                     "another store"
@@ -100,8 +100,14 @@ def settle(
     Raises:
         InputError: A column that is needed is not found or not clear, or one that is named is not there.
     """
-    chosen = choose_columns(label, available, {name: named.get(name) for name in STANDARD})
+    wanted = {name: named.get(name) for name in STANDARD}
+    answers = wanted["gold"] or "gold"
+    if answers not in available:
+        wanted["gold"] = None
+    chosen = choose_columns(label, available, wanted)
     columns = dict(chosen.columns)
+    if "gold" in looks.columns:
+        columns.setdefault("gold", answers)  # few rows have an answer, perhaps none of the first
     guess = columns.get("comparison")
     notes = []
     if "comparison" in chosen.guessed and guess is not None and guess.lower() != "comparison":
@@ -114,7 +120,7 @@ def settle(
     covariates = {}
     for name in looks.columns:
         if name in STANDARD:
-            if name not in columns and name != "gold":
+            if name not in columns:
                 option = f"; name its column with {name}=" if name in (*NAMED, TIMESTAMP) else ""
                 raise InputError(f"{label}: the model looks at {name!r}, but the log has no such column{option}")
         elif name in carried:

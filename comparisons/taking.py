@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -101,16 +101,23 @@ def _raw_table(chunks: Sequence[tuple[int, Chunk]], columns: dict[str, pa.Array]
 def _csv_table(chunks: Sequence[tuple[int, Chunk]], reading: Reading) -> pa.Table:
     values: dict[str, list[str | None]] = {name: [] for name in reading.source_columns}
     for _, chunk in chunks:
-        missing = [name for name in values if name not in chunk.header]
-        if missing:
-            raise InputError(
-                f"{chunk.path}: it has no column {missing[0]!r}, which the store was begun with; read files of one "
-                f"shape together. Columns: {', '.join(map(repr, chunk.header))}"
-            )
+        _check_columns(chunk, chunk.header, reading)
         for name, column in values.items():
-            place = chunk.header.index(name)
-            column += [(row[place] or None) if row else None for row in (chunk.rows.fields if chunk.rows else ())]
+            place = chunk.header.index(name) if name in chunk.header else None
+            rows = chunk.rows.fields if chunk.rows else ()
+            column += [(row[place] or None) if row and place is not None else None for row in rows]
     return _raw_table(chunks, {name: pa.array(column, pa.string()) for name, column in values.items()})
+
+
+def _check_columns(chunk: Chunk, available: Iterable[str], reading: Reading) -> None:
+    """Raise where a column is missing, other than that of right answers, which not every file has."""
+    there = set(available)
+    missing = [name for name in reading.source_columns if name not in there and name != reading.columns.get("gold")]
+    if missing:
+        raise InputError(
+            f"{chunk.path}: it has no column {missing[0]!r}, which the store was begun with; read files of one shape "
+            f"together. Columns: {', '.join(map(repr, available))}"
+        )
 
 
 def _json_sql(reading: Reading) -> str:
@@ -137,20 +144,19 @@ def _json_sql(reading: Reading) -> str:
 
 def _parquet_sql(number: int, chunk: Chunk, reading: Reading) -> tuple[str, dict[str, str]]:
     source = open_source(str(chunk.path))
-    missing = [name for name in reading.source_columns if name not in source.columns]
-    if missing:
-        raise InputError(
-            f"{chunk.path}: it has no column {missing[0]!r}, which the store was begun with; read files of one shape "
-            f"together. Columns: {', '.join(map(repr, source.columns))}"
-        )
-    names = ", ".join(map(ident, reading.source_columns))
-    struct = ", ".join(f"{ident(name)} := {ident(name)}" for name in reading.source_columns)
+    _check_columns(chunk, source.columns, reading)
+    kinds = {name: source.columns.get(name, "VARCHAR") for name in reading.source_columns}
+    there = ", ".join(
+        ident(name) if name in source.columns else f"CAST(NULL AS VARCHAR) AS {ident(name)}" for name in kinds
+    )
+    names = ", ".join(map(ident, kinds))
+    struct = ", ".join(f"{ident(name)} := {ident(name)}" for name in kinds)
     select: str = source.select  # type: ignore[attr-defined]  # of files
     return (
         f"SELECT {number} AS {_FILE}, row_number() OVER () AS {_LINE}, "
         f"CAST(to_json(struct_pack({struct})) AS VARCHAR) AS {_RAW}, CAST(NULL AS VARCHAR) AS {_WRONG}, {names} "
-        f"FROM ({select})",
-        {name: source.columns[name] for name in reading.source_columns},
+        f"FROM (SELECT {there} FROM ({select}))",
+        kinds,
     )
 
 

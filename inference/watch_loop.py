@@ -69,6 +69,7 @@ class Watch:
     warmth: Warmth | None = None
     voted: set[str] = field(default_factory=set)
     job: Future[_Done] | None = None
+    began: float = field(default_factory=time.monotonic)
     fitted_at: float = float("-inf")
     rested_until: float = 0.0
     quarantined_at: float = 0.0
@@ -84,7 +85,7 @@ class Watch:
             if not once:
                 self._tend()
             self._say()
-            if not more and (once or getattr(self.source, "ended", False)):
+            if not more and (self.source.ended if isinstance(self.source, Stream) else once):
                 break
             if not self.source.behind and not once:
                 self.stop.wait(max(0.0, looked + _PAUSE - time.monotonic()))
@@ -129,10 +130,12 @@ class Watch:
     def _tend(self) -> None:
         """Take in what the background made, and give it the next thing to do."""
         if self.job is not None:
-            if not self.job.done():
+            if not self.job.done() or self.stop.is_set():
                 return
             self._harvest(self.job.result())
         now, votes = time.monotonic(), self.store.totals.votes
+        if self.source.behind and now < self.began + self.every:
+            return  # counting what has piled up comes first
         fitted = self.warmth.votes if self.warmth is not None and (self.last or self.outputs.there) else 0
         new = votes - fitted
         if new and new >= (self.every_votes or 1) and now >= self.fitted_at + self.every and now >= self.rested_until:

@@ -82,13 +82,8 @@ def watch(
             are then as they were.
 
     Example:
-        >>> import tempfile, pathlib
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> (folder / "votes").mkdir()
-        >>> line = '{"user": "ann", "model_a": "x", "model_b": "y", "winner": "model_a"}'
-        >>> _ = (folder / "votes" / "monday.jsonl").write_text(line + chr(10))
-        >>> found = watch(folder / "votes", folder / "votes.duckdb", once=True)  # doctest: +SKIP
-        >>> found.attentiveness[["user", "comparisons"]]  # doctest: +SKIP
+        >>> fit = er.watch("votes/", "votes.duckdb", out="users.parquet", once=True)  # doctest: +SKIP
+        >>> fit.attentiveness.head()  # doctest: +SKIP
     """
     for name in columns:
         if name not in STANDARD:
@@ -129,5 +124,6 @@ def _source(source: str | os.PathLike[str], store: CountStore, outputs: Outputs)
     if not path.is_dir():
         raise InputError(f"{path}: is no folder; name a folder whose files are votes, or - for standard input")
     own = (store.path, f"{store.path}.wal", outputs.out, outputs.fit, outputs.quarantine)
-    skip = frozenset(Path(name).resolve() for name in own if name is not None)
+    places = [Path(name).resolve() for name in own if name is not None]
+    skip = frozenset(place.name for place in places if place.parent == path.resolve())
     return Folder(path, {name: state for name, state in store.progress().items() if name != "-"}, skip)

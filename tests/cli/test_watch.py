@@ -135,7 +135,7 @@ def test_mistakes_leave_everything_as_it_was(earnest, rows, tmp_path):
 
     refused("begun with another model", *words, "--model", tmp_path / "model.toml")
     refused("begun with winner in the column 'winner'", *words, "--winner", "choice")
-    refused("cannot be opened as a store", *words[:3], "--store", "/proc/v.duckdb", "--out", out)
+    refused("cannot write '/proc/v.duckdb'", *words[:3], "--store", "/proc/v.duckdb", "--out", out)
     refused("is no folder", "watch", folder / "a.jsonl", *words[2:])
     refused(".parquet or .csv", *words[:-1], tmp_path / "users.docx")
     refused("does not exist", *words[:-1], tmp_path / "none" / "users.csv")
@@ -282,7 +282,7 @@ def _kill_many(command, count, tmp_path, rows, longest):
     """Kill a watch again and again while votes are written; then all of them are there, once."""
     folder, store = tmp_path / "votes", tmp_path / "v.duckdb"
     folder.mkdir()
-    many = [{**row, "vote": f"{row['vote']}-{k}"} for k in range(20) for row in rows]
+    many = [{**row, "vote": f"{row['vote']}-{k}"} for k in range(5) for row in rows]
     CountStore(store, er.inference.watching.looks_of(MODEL)).close()
     writer = _Writer(folder, many, pause=count * (longest + 1.0) / len(many) * 20)
     writer.start()

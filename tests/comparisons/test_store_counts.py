@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import earnest as er
-from earnest.comparisons import EarnestError, InputError, adding, count_store, read_comparisons
+from earnest.comparisons import EarnestError, InputError, adding, count_store, read_comparisons, store_file
 from earnest.comparisons.count_store import CountStore
 from earnest.comparisons.growing import Folder
 from earnest.comparisons.streams import Stream
@@ -383,6 +383,38 @@ def test_rows_that_the_model_cannot_use_are_set_aside(folder, begin):
         model.count(store.log())
 
 
+def test_right_answers_may_come_later_and_in_some_files_only(folder, begin):
+    model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), gold=er.Gold())
+    rows = [{**row, "gold": "model_a"} for row in _votes(9)]
+    for row in rows[:3]:
+        del row["gold"]
+    with begin(looks_of(model)) as store:
+        _append(folder / "a.csv", _csv(rows[:3]))
+        _drain(store, folder)
+        _append(folder / "b.csv", _csv(rows[3:5]))
+        _append(folder / "c.jsonl", "".join(map(_line, rows[5:7])))
+        pq.write_table(pa.Table.from_pylist(rows[7:]), folder / "d.parquet")
+        pq.write_table(pa.Table.from_pylist(_votes(1)), folder / "e.parquet")
+        _drain(store, folder)
+        assert store.totals.votes == 10
+        counts = model.count(store.log())
+    assert counts.count[counts.cells["gold"][counts.cell] == 1].sum() == 6
+    assert counts.count[counts.cells["gold"][counts.cell] == 0].sum() == 4
+
+
+def test_two_that_begin_a_store_at_once_share_it(begin, tmp_path, monkeypatch):
+    real = store_file._make
+
+    def late(path, looks):
+        real(path, looks)
+        real(path, looks)  # as if the other process had come first
+
+    monkeypatch.setattr(store_file, "_make", late)
+    with begin() as store:
+        assert store.looks == LOOKS
+    assert os.listdir(tmp_path) == ["votes.duckdb"]
+
+
 def test_numbers_and_dates_are_not_mixed(folder, begin):
     rows = [{**row, "timestamp": time} for row, time in zip(_votes(4), [3, "2026-01-01", "soon", 4], strict=True)]
     _append(folder / "a.jsonl", _line(rows[0]))
@@ -426,6 +458,7 @@ def test_a_store_remembers_what_it_was_begun_with(folder, begin, tmp_path):
     for looks, more, words in (
         (looks_of(HABIT), {}, "begun with another model"),
         (LOOKS, {"columns": {"user": "judge"}}, "'worker', not 'judge'"),
+        (LOOKS, {"columns": {"comparison": "vote"}}, "comparison in the column None, not 'vote'"),
         (LOOKS, {"outcomes": "words"}, "outcomes="),
     ):
         with pytest.raises(EarnestError, match=words):
@@ -443,8 +476,8 @@ def test_what_is_no_store_is_refused(tmp_path):
     with duckdb.connect(str(other)) as connection:
         connection.execute("CREATE TABLE mine (a INTEGER)")
     for path, words in (
-        (text, "cannot be opened as a store"), (other, "no store of counts"), (tmp_path / "none" / "c.duckdb", "cannot be opened"),
-        ("/proc/votes.duckdb", "cannot be opened"),
+        (text, "cannot be opened as a store"), (other, "no store of counts"), (tmp_path / "none" / "c.duckdb", "does not exist"),
+        ("/proc/votes.duckdb", "cannot write"),
     ):  # fmt: skip
         with pytest.raises(EarnestError, match=words):
             CountStore(path, LOOKS)
