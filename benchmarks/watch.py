@@ -172,7 +172,11 @@ def score(users=10_000, models=4):
                     store.take(chunks, "votes")
                     files.accept(chunks)
                 took = {}
-                calls = {"fit.score": partial(fit.score, log), "watch": partial(_scored, fit, store)}
+                calls = {
+                    "fit.score": partial(fit.score, log),
+                    "draws=0": partial(fit.score, log, 0),
+                    "watch": partial(_scored, fit, store),
+                }
                 for name, call in calls.items():
                     call()
                     start = time.perf_counter(), time.process_time()

@@ -17,7 +17,6 @@ from ..models.behavior import BehaviorModel
 from .arrays import float64
 from .fitting import Settings, fit_counts
 from .results import Fit
-from .scoring import count_for, estimate
 
 __all__ = ["Warmth", "merged", "refit", "rescore"]
 
@@ -83,9 +82,8 @@ def _start(model: BehaviorModel, counts: Counts, last: Warmth) -> dict[str, np.n
     return start if same and model.crossed is None else None  # effects of items start anew
 
 
-@float64
 def rescore(fit: Fit, log: CountedLog) -> pd.DataFrame:
-    """Attentiveness of the users of a log at the fit's globals, as `Fit.score`.
+    """Attentiveness of the users of a log at the fit's globals, as `Fit.score` with no draws.
 
     Intervals leave the uncertainty of the globals out. Users who voted on models or categories that the fit does not
     know are left out: they wait for the next fit.
@@ -93,8 +91,7 @@ def rescore(fit: Fit, log: CountedLog) -> pd.DataFrame:
     known = _known_users(fit, log)
     if not len(known):
         return fit.attentiveness.iloc[:0]
-    counts, by_pair = count_for(fit, log.of_users(known))
-    return estimate(fit, counts, by_pair, draws=0)
+    return fit.score(log.of_users(known), draws=0)
 
 
 def _known_users(fit: Fit, log: CountedLog) -> list[str]:

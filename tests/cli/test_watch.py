@@ -17,6 +17,7 @@ import pytest
 
 import earnest as er
 from earnest.comparisons.count_store import CountStore
+from earnest.inference.watching import looks_of
 
 MODEL = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
 NAMES = ("user", "model_a", "model_b", "winner")
@@ -87,6 +88,16 @@ def test_frames_and_updates_are_one_log(rows, whole):
     fit = er.fit_em(MODEL, er.read_comparisons(pd.DataFrame(rows[:600]), comparison="vote"))
     fit = fit.update(er.read_comparisons(pd.DataFrame(rows[600:]), comparison="vote"))
     _close(fit, whole)
+
+
+def test_scoring_without_draws_is_the_same_but_for_the_intervals(rows, whole):
+    log = er.read_comparisons(pd.DataFrame(rows[:300]), comparison="vote")
+    full, quick = whole.score(log), whole.score(log, draws=0)
+    for name in ("user", "comparisons", "mean", "sd"):
+        assert full[name].equals(quick[name])
+    assert (quick["upper"] - quick["lower"]).mean() < (full["upper"] - full["lower"]).mean()
+    with pytest.raises(er.EarnestError, match="draws=-1"):
+        whole.score(log, draws=-1)
 
 
 def test_a_thousand_files_are_one_log(rows, whole, tmp_path):
@@ -207,7 +218,7 @@ def test_standard_input(rows, whole, tmp_path):
 def test_votes_on_a_new_model_wait_for_the_next_fit(rows, tmp_path):
     from earnest.inference.refitting import merged, refit, rescore
 
-    with CountStore(tmp_path / "v.duckdb", er.inference.watching.looks_of(MODEL)) as store:
+    with CountStore(tmp_path / "v.duckdb", looks_of(MODEL)) as store:
         folder = tmp_path / "votes"
         folder.mkdir()
         _append(folder / "a.jsonl", rows[:300])
@@ -282,8 +293,8 @@ def _kill_many(command, count, tmp_path, rows, longest):
     """Kill a watch again and again while votes are written; then all of them are there, once."""
     folder, store = tmp_path / "votes", tmp_path / "v.duckdb"
     folder.mkdir()
-    many = [{**row, "vote": f"{row['vote']}-{k}"} for k in range(5) for row in rows]
-    CountStore(store, er.inference.watching.looks_of(MODEL)).close()
+    many = [{**row, "vote": f"{row['vote']}-{k}"} for k in range(4 if count < 10 else 20) for row in rows]
+    CountStore(store, looks_of(MODEL)).close()
     writer = _Writer(folder, many, pause=count * (longest + 1.0) / len(many) * 20)
     writer.start()
     rng, killed, grown = np.random.default_rng(1), 0, 0
