@@ -174,7 +174,7 @@ def _started(folder, store, out, *more):
     )  # fmt: skip
 
 
-def _wait_for(path, running, seconds=120.0, changed=0):
+def _wait_for(path, running, seconds=600.0, changed=0):
     until = time.monotonic() + seconds
     while not path.exists() or path.stat().st_mtime_ns <= changed:
         assert running.poll() is None, running.stderr.read()
@@ -192,7 +192,7 @@ def test_votes_are_followed_until_sigterm(rows, whole, tmp_path):
     _append(folder / "a.jsonl", rows[900:])
     _wait_for(out, running, changed=out.stat().st_mtime_ns)  # scored at the globals of the first fit
     running.send_signal(signal.SIGTERM)
-    said, errors = running.communicate(timeout=60)
+    said, errors = running.communicate(timeout=600)
     assert running.returncode == 0, errors
     assert "1,200 votes, 1,200 of them new" in said
     assert "Traceback" not in errors
@@ -208,7 +208,7 @@ def test_standard_input(rows, whole, tmp_path):
     lines = [json.dumps(row) + "\n" for row in rows]
     for part in (lines[:700], lines[500:]):  # a producer that begins again somewhat earlier
         running = _started("-", store, out, "--comparison", "vote")
-        said, errors = running.communicate("".join(part), timeout=300)
+        said, errors = running.communicate("".join(part), timeout=600)
         assert running.returncode == 0, errors
     assert "200 votes had an id that was counted before" in said
     assert _counted(store) == _oracle(rows)
@@ -265,10 +265,13 @@ class _Writer(threading.Thread):
     def __init__(self, folder, rows, pause):
         super().__init__(daemon=True)
         self.folder, self.rows, self.pause, self.over = folder, rows, pause, threading.Event()
+        self.share = 0.0  # of the votes, that may be written by now
 
     def run(self):
         rng, number, rest = np.random.default_rng(0), 0, [b"", b"", b""]
         for start in range(0, len(self.rows), 20):
+            while start >= self.share * len(self.rows) and not self.over.is_set():
+                time.sleep(0.01)
             place = int(rng.integers(3))
             path = self.folder / f"{place}.jsonl"
             data = rest[place] + "".join(json.dumps(row) + "\n" for row in self.rows[start : start + 20]).encode()
@@ -295,14 +298,17 @@ def _kill_many(command, count, tmp_path, rows, longest):
     folder.mkdir()
     many = [{**row, "vote": f"{row['vote']}-{k}"} for k in range(4 if count < 10 else 20) for row in rows]
     CountStore(store, looks_of(MODEL)).close()
-    writer = _Writer(folder, many, pause=count * (longest + 1.0) / len(many) * 20)
+    writer = _Writer(folder, many, pause=min(20 * count * longest / len(many), 0.05))
     writer.start()
     rng, killed, grown = np.random.default_rng(1), 0, 0
     while killed < count:
         begun = store.stat().st_mtime_ns
         running = subprocess.Popen(command(folder, store), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wal = store.with_name("v.duckdb.wal")
+        writer.share = (killed + 1) / count
+        until = time.monotonic() + 600
         while running.poll() is None and not wal.exists() and store.stat().st_mtime_ns == begun:
+            assert time.monotonic() < until
             time.sleep(0.005)
         time.sleep(rng.uniform(0, longest))
         assert running.poll() is None, running.stderr.read()
