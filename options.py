@@ -45,7 +45,6 @@ def watching_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _with_reading(verb: Callable[..., None], usual: str, ends: str) -> Callable[..., None]:
-
     def gathered(**options: Any) -> None:
         columns = {name: options.pop(name) for name in _COLUMNS}
         pairs = [text.partition("=") for text in options.pop("outcome")]

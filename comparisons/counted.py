@@ -56,6 +56,8 @@ class CountedLog(ComparisonLog):
 
     @cached_property
     def tally(self) -> tuple[str, str]:
+        if self.kept is not None:  # by a filter
+            return super().tally
         values = ", ".join(f"{value} AS {ident(name)}" for name, value in self.recipe.values.items())
         carried = "".join(f", {ident(column)} AS {ident(name)}" for name, column in self.recipe.carried.items())
         self.execute(f"CREATE TEMP VIEW {_TALLY} AS SELECT {values}{carried}, {VOTES} FROM {VIEW}_counts")
@@ -71,6 +73,8 @@ class CountedLog(ComparisonLog):
         return counted_log(self.source, self._table.filter(kept), self.reading)
 
     def __len__(self) -> int:
+        if self.kept is not None:
+            return super().__len__()
         return int(self._table[VOTES].to_numpy().sum())
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -120,7 +121,10 @@ def test_ten_batches_count_as_one(folder, begin, monkeypatch):
         assert _counted(store) == _oracle(rows)
         once = read_comparisons(pa.Table.from_pylist(rows), comparison="vote")
         _same(MODEL.count(store.log()), MODEL.count(once))
+        kept = replace(store.log(), kept=pa.table({"name": ["u1", "u2"]}))  # as `filter_log` does
         few = store.log(["u1", "u2", "nobody"])
+        _same(MODEL.count(kept), MODEL.count(few))
+        assert len(kept) == len(few)
         assert list(few.users) == ["u1", "u2"]
         assert len(few) == sum(row["user"] in ("u1", "u2") for row in rows)
     assert len(os.listdir(folder)) == 12
@@ -330,19 +334,20 @@ def test_json_values_are_the_texts_that_reading_makes(folder, begin):
 
 HABIT = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.Habit())
 DRIFT = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), attention=er.Drift())
+ITEMS = er.BehaviorModel(preference=er.ItemEffect(er.BradleyTerry(ties=er.Davidson())))
 DWELL = er.BehaviorModel(
     preference=er.BradleyTerry(ties=er.Davidson(), by_category=True, category_scale=0.5),
     attention=er.SampleAttention(["dwell"]), gold=er.Gold(),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [HABIT, DRIFT, DWELL], ids=["habit", "drift", "covariates"])
+@pytest.mark.parametrize("model", [HABIT, DRIFT, DWELL, ITEMS], ids=["habit", "drift", "covariates", "items"])
 def test_what_a_model_looks_at_is_kept(folder, begin, model):
     rng = np.random.default_rng(3)
     rows = [
         {
             **row, "timestamp": k // 2 + 0.5, "dwell": float(rng.integers(1, 4)),
-            "category": ["code", "prose"][rng.integers(2)], "gold": [None, "model_a", "tie"][rng.integers(3)],
+            "category": ["code", "prose"][rng.integers(2)], "item": f"i{k % 30}", "gold": [None, "model_a", "tie"][rng.integers(3)],
         }
         for k, row in enumerate(_votes(200, users=20))
     ]  # fmt: skip
