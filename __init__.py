@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .inference.in_numpyro import to_numpyro
     from .inference.in_pymc import to_pymc
     from .inference.sampling import sample
+    from .inference.watching import watch
     from .models import (
         Attention,
         Attentiveness,
@@ -81,6 +82,7 @@ _HOME = {
     "inference": ("Fit", "Mode", "fit_em", "load"),
     "inference.hand_over": ("filter_log", "write_preferences"),
     "inference.sampling": ("sample",),
+    "inference.watching": ("watch",),
     "inference.in_numpyro": ("to_numpyro",),
     "inference.in_pymc": ("to_pymc",),
     "diagnostics.agreement": ("Agreement", "compare"),
@@ -107,7 +109,7 @@ __all__ = [
     "Sensitivity", "Signed", "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth",
     "calibrate", "compare", "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plan",
     "plots", "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "sweep",
-    "thresholds", "to_numpyro", "to_pymc", "write_preferences",
+    "thresholds", "to_numpyro", "to_pymc", "watch", "write_preferences",
 ]  # fmt: skip
 
 

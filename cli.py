@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from .console import (
     say_notes,
     say_posterior,
     stages,
+    stopping,
+    watch_summary,
+    watching,
     working,
 )  # fmt: skip
 from .options import (
@@ -38,7 +41,11 @@ from .options import (
     reading_options,
     threshold_of,
     votes_argument,
+    watching_options,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from .inference.outputs import Status
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -431,6 +438,47 @@ def plan(gap: float | None, advantage: float | None, figure: str | None, form: s
         for text in (found.verdict, *found.needed):
             click.echo(click.wrap_text(text, width=80))
         click.echo("\n" + plan_text(found))
+
+
+@main.command()
+@click.argument("folder")
+@click.option("--store", default="votes.earnest.duckdb", show_default=True, metavar="FILE", help="Counts, kept here.")
+@click.option("--out", required=True, metavar="FILE", help="Table of users to keep current: .parquet or .csv.")
+@click.option("--fit", metavar="FOLDER", help="Save each fit here, for `earnest threshold` and the others.")
+@click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default with ties.")
+@click.option("--every", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds between two fits.")
+@click.option("--every-votes", type=click.IntRange(1), help="New votes between two fits, at least.")
+@click.option("--once", is_flag=True, help="Count what is there, fit, and end.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@watching_options
+def watch(
+    folder: str, out: str, declaration: str | None, store: str, reading: Mapping[str, Any], **options: Any
+) -> None:
+    """Keep attentiveness current while votes arrive.
+
+    FOLDER: holds JSONL and CSV files that grow, and whole Parquet files; or - for JSON lines from standard input. Every
+    vote is counted once, whenever this is ended or killed and started again. Ctrl-C ends it.
+    """
+    for path in (out, store, options["fit"], reading["quarantine"]):
+        if path is not None:
+            check_output(path)
+    model = declared_model(declaration) if declaration else None
+    with interrupts_wait():
+        from .inference.watching import watch as go_on
+    rest = {name: value for name, value in reading.items() if name != "columns"}
+    told: list[Status] = []
+
+    def kept(status: Status) -> None:
+        told[:] = [status]
+        say(status)
+
+    with stopping() as stop, watching() as say:
+        go_on(
+            folder, store, model, out=out, stop=stop, progress=kept,
+            note=lambda text: click.echo(f"  note: {text}", err=True), **options, **rest, **reading["columns"],
+        )  # fmt: skip
+    for line in watch_summary(told[-1], store) if told else ():
+        click.echo(line)
 
 
 @main.command()

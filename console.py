@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import pandas as pd
 
     from .comparisons import ComparisonLog
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .diagnostics.planning import Plan
     from .diagnostics.thresholds import ThresholdCurve
     from .inference import Fit
+    from .inference.outputs import Status
 
 _INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 
@@ -135,6 +138,97 @@ def working(task: str) -> Iterator[Callable[..., None]]:
                 progress.update(bar, description=f"{task}: {' '.join(map(str, words))}")
 
         yield update
+
+
+@contextmanager
+def stopping() -> Iterator[Event]:
+    """An event that Ctrl-C and SIGTERM set, so that work ends where it may; a second one interrupts."""
+    from threading import Event, current_thread, main_thread
+
+    stop = Event()
+    if current_thread() is not main_thread():
+        yield stop
+        return
+
+    def asked(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch_line(status: Status) -> str:
+    """How a watch stands, in 79 characters at most.
+
+    Example:
+        >>> from earnest.inference.outputs import Status, Taken
+        >>> print(watch_line(Status(12_345_678, Taken(600_000), 10_012.0, 1_200_000, 100_000, 12_000_000, 12.0, False)))
+        12.3M votes, 10.0k/s, 1.2 MB behind, 100k users, fit of 12.0M, 12 s ago
+    """
+    behind = f"{_short(status.behind, ' ')}B behind" if status.behind else "up to date"
+    parts = [f"{_short(status.votes)} votes", f"{_short(status.rate)}/s", behind]
+    if status.fitted and status.users:
+        parts += [f"{_short(status.users)} users", f"fit of {_short(status.fitted)}, {status.fit_age:.0f} s ago"]
+    elif status.fitting:
+        parts.append("first fit under way")
+    return ", ".join(parts)[:79]
+
+
+def watch_summary(status: Status, store: str) -> list[str]:
+    """What a watch did, when it has ended."""
+    taken = status.taken
+    lines = [f"{store}: {status.votes:,} votes, {taken.votes:,} of them new"]
+    if taken.repeated:
+        lines.append(f"  note: {taken.repeated:,} votes had an id that was counted before, and were not counted again")
+    if taken.quarantined:
+        lines.append(f"  note: {taken.quarantined:,} rows cannot be used and are in the store with the reason")
+    if status.waiting:
+        names = ", ".join(f"{name} ({size:,} bytes)" for name, size in list(status.waiting.items())[:5])
+        more = f" and {len(status.waiting) - 5} more" if len(status.waiting) > 5 else ""
+        lines.append(f"  note: what is at the end of {names}{more} waits for the rest of its row")
+    if status.fitted != status.votes and status.votes:
+        lines.append(f"  note: the last fit is of {status.fitted:,} votes; it goes on from there")
+    return lines
+
+
+def _short(number: float, space: str = "") -> str:
+    """A number in three digits."""
+    for unit in ("", "k", "M", "G"):
+        if number < 999.5 or unit == "G":
+            break
+        number /= 1000
+    digits = 0 if not unit or number >= 99.95 else 1
+    return f"{number:.{digits}f}{space}{unit}"
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[Status], None]]:
+    """A line that is kept current on a terminal's stderr; elsewhere one line whenever there is news, at most in 10 s.
+
+    Yields:
+        A function of the status of a watch.
+    """
+    last, told = 0.0, (-1, -1)
+
+    def say(status: Status) -> None:
+        nonlocal last, told
+        news, pause = (status.votes, status.fitted), 0.2 if sys.stderr.isatty() else 10.0
+        if time.monotonic() - last < pause or (news == told and not sys.stderr.isatty()):
+            return
+        last, told, line = time.monotonic(), news, watch_line(status)
+        click.echo(f"\r{line:<79}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
+
+    try:
+        yield say
+    finally:
+        if sys.stderr.isatty() and last:
+            click.echo(err=True)
 
 
 @contextmanager

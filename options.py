@@ -36,7 +36,15 @@ fit_option = click.option("--fit", "folder", required=True, metavar="FOLDER", he
 
 def reading_options(verb: Callable[..., None]) -> Callable[..., None]:
     """Options that say how a log is read, gathered in the verb's argument `reading`."""
+    return _with_reading(verb, "error", "stops the run")
 
+
+def watching_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """The same for a verb that goes on where it can: rows that cannot be used are set aside."""
+    return _with_reading(verb, "quarantine", "ends the watch")
+
+
+def _with_reading(verb: Callable[..., None], usual: str, ends: str) -> Callable[..., None]:
     def gathered(**options: Any) -> None:
         columns = {name: options.pop(name) for name in _COLUMNS}
         pairs = [text.partition("=") for text in options.pop("outcome")]
@@ -53,11 +61,11 @@ def reading_options(verb: Callable[..., None]) -> Callable[..., None]:
     gathered.__doc__ = verb.__doc__
     gathered.__name__ = verb.__name__
     quarantine = "Where rows set aside go, with the reason."
-    bad_rows = "A row that cannot be used stops the run, or is set aside and counted."
+    bad_rows = f"A row that cannot be used {ends}, or is set aside and counted."
     outcome = "What a word in the winner column means; may be repeated."
     gathered = click.option("--quarantine", metavar="FILE", help=quarantine)(gathered)
     choice = click.Choice(["error", "quarantine"])
-    gathered = click.option("--on-bad-rows", type=choice, default="error", show_default=True, help=bad_rows)(gathered)
+    gathered = click.option("--on-bad-rows", type=choice, default=usual, show_default=True, help=bad_rows)(gathered)
     gathered = click.option("--outcome", multiple=True, metavar="WORD=OUTCOME", help=outcome)(gathered)
     for name, about in reversed(_COLUMNS.items()):
         option = "--" + name.replace("_", "-")

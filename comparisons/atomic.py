@@ -28,7 +28,7 @@ def _stem(name: str) -> str:
     return name
 
 
-def _remove_stale(target: Path) -> None:
+def remove_stale(target: Path) -> None:
     """Delete the temporaries that killed processes left beside `target`."""
     pattern = re.compile(rf"\.{re.escape(_stem(target.name))}\.(\d+)\.tmp")
     for sibling in target.parent.iterdir():
@@ -56,7 +56,7 @@ def _permissions(target: Path) -> int:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str], replace: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     At every moment `path` is the old file or the new one, never a piece. The temporary keeps the suffixes of the
@@ -65,6 +65,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: The file to write; its folder must exist.
+        replace: Whether a file that is there is replaced; otherwise that is a `FileExistsError`.
 
     Yields:
         The path to write to.
@@ -80,7 +81,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file():  # renaming over /dev/null would destroy it
         raise EarnestError(f"cannot write {os.fspath(path)!r}: it is a device or pipe; give the name of a file")
     try:
-        _remove_stale(target)
+        remove_stale(target)
         handle, name = tempfile.mkstemp(
             dir=target.parent,
             prefix=f".{_stem(target.name)}.{os.getpid()}.tmp.",
@@ -94,7 +95,11 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, _permissions(target))
         _flush(temporary)
-        os.replace(temporary, target)
+        if replace:
+            os.replace(temporary, target)
+        else:
+            os.link(temporary, target)
+            temporary.unlink()
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

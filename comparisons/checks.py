@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 
 from .errors import EarnestError, InputError
-from .recipe import Recipe
+from .recipe import Fault, Recipe
 from .sources import ROW, VIEW
 from .sql import ident, literal
 
@@ -132,7 +133,14 @@ def first_fault(connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: in
 
 def reason_sql(recipe: Recipe) -> str:
     """SQL for a bad row's reason in words, from its `fault`."""
-    cases = []
-    for i, (standard, _, wrong, _) in enumerate(recipe.faults):
-        cases.append(f"WHEN {i} THEN {literal(f'column {recipe.columns[standard]}: {wrong}')}")
-    return f"CASE fault {' '.join(cases)} ELSE 'the comparison id occurs before' END"
+    told = ((str(i), column, wrong) for i, (column, _, wrong, _) in enumerate(recipe.faults))
+    return f"CASE fault {_reasons(told, recipe.columns)} ELSE 'the comparison id occurs before' END"
+
+
+def reason_cases(faults: Iterable[Fault], columns: Mapping[str, str]) -> str:
+    """SQL, inside a CASE, for the reason in words of the first of some faults that a row has."""
+    return _reasons(((condition, column, wrong) for column, condition, wrong, _ in faults), columns)
+
+
+def _reasons(cases: Iterable[tuple[str, str, str]], columns: Mapping[str, str]) -> str:
+    return " ".join(f"WHEN {when} THEN {literal(f'column {columns[name]}: {wrong}')}" for when, name, wrong in cases)

@@ -54,9 +54,10 @@ def count_cells(
         )
     columns = _context_sql(log, context)
     keys = ", ".join(f"{value} AS c{i}" for i, value in enumerate(columns))
+    table, votes = (relation(context), "count(*)") if PREVIOUS in context else log.tally
     log.execute(
         f'CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT "user" AS name, model_a AS a, model_b AS b, winner AS w'
-        f"{', ' + keys if keys else ''}, count(*) AS n FROM {relation(context)} GROUP BY ALL"
+        f"{', ' + keys if keys else ''}, {votes} AS n FROM {table} GROUP BY ALL"
     )
     try:
         _check_ties(log, ties)

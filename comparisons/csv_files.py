@@ -51,7 +51,7 @@ def read_header(file: InputFile) -> tuple[str, tuple[str, ...]]:
 
 
 def _split(line: str, delimiter: str, where: str) -> list[str]:
-    with _long_fields():
+    with long_fields():
         try:
             return next(csv.reader([line], delimiter=delimiter, strict=True))
         except csv.Error as error:
@@ -103,7 +103,7 @@ def check_same_columns(label: str, columns: tuple[str, ...], first: str, names: 
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
+def long_fields() -> Iterator[None]:
     """Lift Python's limit of 128 KiB a field, which is global, for a moment."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
@@ -115,7 +115,7 @@ def _long_fields() -> Iterator[None]:
 def _records(file: InputFile, errors: str) -> Iterator[tuple[int, list[str]]]:
     """The line on which a record starts (from 1) and its fields, header first; blank lines are no records."""
     delimiter, _ = read_header(file)
-    with _long_fields(), file.open() as stream:
+    with long_fields(), file.open() as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")
         reader = csv.reader(text, delimiter=delimiter, strict=True)
         start = 1

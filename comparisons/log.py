@@ -90,6 +90,11 @@ class ComparisonLog:
         connection.execute(f"CREATE TEMP VIEW log AS {select}")
         return connection
 
+    @property
+    def tally(self) -> tuple[str, str]:
+        """Relation from which votes are counted, and SQL for how many are in a group of its rows."""
+        return "log", "count(*)"
+
     def query(self, sql: str, **tables: Any) -> pa.Table:
         """Run SQL over the view `log`.
 

@@ -13,6 +13,8 @@ from .sql import ident
 from .values import id_sql, inexact_sql
 
 IDS = ("user", "model_a", "model_b", "comparison", "item", "category")
+Fault = tuple[str, str, str, str]
+"""What makes a row unusable: standard column, SQL condition, what is wrong, remedy."""
 _CALLED = {"comparison": "comparison id", "model_a": "first model", "model_b": "second model"}
 _LONGEST = 1000  # characters of an id; what is longer is a text in the wrong column
 
@@ -91,8 +93,8 @@ class Recipe:
         return f"SELECT {', '.join(parts)} FROM {VIEW} WHERE {where}"
 
     @cached_property
-    def faults(self) -> list[tuple[str, str, str, str]]:
-        """What makes a row unusable: standard column, SQL condition, what is wrong, remedy. The first match counts."""
+    def faults(self) -> list[Fault]:
+        """What makes a row unusable. The first match counts."""
         faults = []
         for name in [name for name in IDS if name in self.values]:
             faults += self._id_faults(name)
@@ -113,7 +115,7 @@ class Recipe:
                 faults += self._outcome_faults(name)
         return faults
 
-    def _id_faults(self, name: str) -> list[tuple[str, str, str, str]]:
+    def _id_faults(self, name: str) -> list[Fault]:
         value, column = self.values[name], self.columns[name]
         remedy = {"user": "Earnest must know who cast each vote"}.get(name, "every row needs one")
         kind = self.source.columns[column]
@@ -138,7 +140,7 @@ class Recipe:
             )
         return faults
 
-    def _outcome_faults(self, name: str) -> list[tuple[str, str, str, str]]:
+    def _outcome_faults(self, name: str) -> list[Fault]:
         reading, ambiguous = self.outcome(name)
         if isinstance(self.outcomes, str | None):
             expected = (

@@ -32,9 +32,9 @@ def exact_path(path: Path) -> str:
     return literal(text)
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A private in-memory database that reads nothing but what it is told to."""
-    connection = duckdb.connect(":memory:")
+def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A database, by default a private one in memory, that reads nothing but what it is told to."""
+    connection = duckdb.connect(path)
     spill = Path(tempfile.gettempdir()) / f"earnest-{uuid.uuid4().hex}"  # made when memory runs out, removed at the end
     with suppress(duckdb.InvalidInputException):  # Jupyter without ipywidgets has no bar and refuses to switch it off
         connection.execute("SET enable_progress_bar = false")

@@ -3,7 +3,7 @@
 from .errors import InputError
 from .sql import ident
 
-_EXACT = 2**53  # from here on a float no longer tells neighbouring integers apart
+EXACT = 2**53  # from here on a float no longer tells neighbouring integers apart
 _WHOLE = {
     "TINYINT",
     "SMALLINT",
@@ -35,7 +35,7 @@ def id_sql(label: str, column: str, kind: str) -> str:
     """
     value = ident(column)
     if is_float(kind):
-        whole = f"{value} = trunc({value}) AND abs({value}) < {_EXACT}"
+        whole = f"{value} = trunc({value}) AND abs({value}) < {EXACT}"
         text = f"CASE WHEN isnan({value}) THEN NULL WHEN {whole} THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
         return text + f"ELSE CAST({value} AS VARCHAR) END"
     if kind.startswith("DECIMAL"):
@@ -55,4 +55,4 @@ def inexact_sql(column: str, kind: str) -> str:
     if not is_float(kind):
         return "false"
     value = ident(column)
-    return f"(NOT isnan({value}) AND abs({value}) >= {_EXACT})"
+    return f"(NOT isnan({value}) AND abs({value}) >= {EXACT})"

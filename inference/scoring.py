@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from ..comparisons.cells import Counts
-from ..comparisons.errors import EarnestError
+from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
 from ..models.component import Continuous
@@ -64,10 +64,11 @@ def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, inter
 
 
 @float64
-def score(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+def score(fit: Fit, log: ComparisonLog, draws: int = DRAWS) -> pd.DataFrame:
     """See `Fit.score`."""
+    check_whole("draws", draws, 0)
     counts, by_pair = count_for(fit, log)
-    return estimate(fit, counts, by_pair)
+    return estimate(fit, counts, by_pair, draws)
 
 
 def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.DataFrame:

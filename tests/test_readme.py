@@ -9,10 +9,10 @@ import pytest
 import earnest as er
 
 
-@pytest.mark.parametrize("number", [0, 1, 2], ids=["fit", "sample", "trust"])
+@pytest.mark.parametrize("number", [0, 1, 2, 3], ids=["fit", "watch", "sample", "trust"])
 def test_the_python_examples_run_as_they_stand(root, tmp_path, number):
     examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     example = examples[number]
     assert len(example.strip().splitlines()) <= 15
     model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
@@ -21,7 +21,8 @@ def test_the_python_examples_run_as_they_stand(root, tmp_path, number):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tmp_path / "preferences.jsonl").is_file() == (number == 0)
-    assert (tmp_path / "report" / "report.html").is_file() == (number == 2)
+    assert (tmp_path / "attentiveness.parquet").is_file() == (number == 1)
+    assert (tmp_path / "report" / "report.html").is_file() == (number == 3)
 
 
 def test_every_command_it_names_exists(root):
