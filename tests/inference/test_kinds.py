@@ -175,7 +175,7 @@ def test_what_makes_no_sense_is_refused():
         lambda: er.SampleAttention(("x",), scales=(0.0,)): "one positive number",
         lambda: er.SampleAttention(("x",), centres=(np.nan,)): "one number",
         lambda: er.TasteGroups(1): "2 or more",
-        lambda: er.Partisan(loyalty=0.4): "between 1/2 and 1",
+        lambda: er.Partisan(loyalty=0.4): "above 0.5 and below 1",
         lambda: er.Partisan(by_category=True): "over all categories",
         lambda: er.BehaviorModel(attention=er.Beta()): "expected an Attention component",
     }.items():
