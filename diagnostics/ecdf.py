@@ -48,7 +48,8 @@ def rank(true: float, draws: np.ndarray, rng: np.random.Generator) -> int:
 
     What differs by rounding is a tie: the level of a group that a draw and the truth share comes by different ways.
     """
-    same = np.abs(draws - true) <= 1e-10 * (np.abs(draws) + abs(true))
+    with np.errstate(invalid="ignore"):  # equal infinities
+        same = (draws == true) | (np.abs(draws - true) <= 1e-10 * (np.abs(draws) + abs(true)))
     return int(((draws < true) & ~same).sum()) + int(rng.integers(int(same.sum()) + 1))
 
 

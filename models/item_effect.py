@@ -34,7 +34,7 @@ class ItemEffect(WithTies):
     first-named model: shown the other way round, its sign turns. Samplers draw `item_effect`; in EM it is a normal
     distribution of each item, and the objective is the evidence lower bound. Such a bound leans towards small scales
     (0.9 where 1.5 is true and four users judge an item: benchmarks/stories.py), so that EM gives `item_scale` no
-    interval, and those of skills and effects are too narrow (90 % intervals held two thirds of either: docs/matrix.md).
+    interval, and those of skills and effects are too narrow (90 % intervals held two thirds of them: docs/matrix.md).
     EM's ranking of users is as good as the samplers'; for all else, sample.
 
     In a new log items that the fit never saw have their effect integrated out over Normal(0, item_scale).

@@ -71,7 +71,14 @@ def columns_of(component: Any) -> tuple[str, ...]:
 
 
 def _settings(component: Any) -> list[tuple[str, _Setting]]:
-    return [(one.name, one.metadata[_KEY]) for one in fields(component) if _KEY in one.metadata]
+    """Each setting and what it may be: of a field that a subclass declares anew, what the class above says."""
+    found = []
+    for one in fields(component):
+        above = (cls.__dict__.get("__dataclass_fields__", {}).get(one.name) for cls in type(component).__mro__)
+        said = next((known.metadata[_KEY] for known in above if known is not None and _KEY in known.metadata), None)
+        if said is not None:
+            found.append((one.name, said))
+    return found
 
 
 def _field(setting: _Setting, default: Any) -> Any:
@@ -121,8 +128,8 @@ def number(default: float | None, low: float, high: float = np.inf) -> Any:
         value = getattr(owner, name)
         if value is None and default is None:
             return value
-        right = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not right or not low < value < high:
+        right = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if not right or not low < value < high or abs(value) > np.finfo(float).max:
             limits = [f" above {low:g}" * bool(low > -np.inf), f" below {high:g}" * bool(high < np.inf)]
             said = " and".join(filter(None, limits))
             raise EarnestError(

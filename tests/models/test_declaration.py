@@ -2,6 +2,7 @@
 
 import runpy
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,24 @@ def test_two_components_may_not_share_a_parameter():
     model = er.BehaviorModel(casual=Echo())
     with pytest.raises(er.EarnestError, match="two components declare the parameter 'skill'"):
         model.table(_built["schema"](False))
+
+
+def test_a_setting_declared_anew_is_still_checked_and_still_names_its_columns():
+    @dataclass(frozen=True)
+    class Habitual(er.PositionBias):
+        by_category: bool = True
+
+    @dataclass(frozen=True)
+    class Wordy(er.LengthBias):
+        difference: str = "words"
+
+    @dataclass(frozen=True)
+    class Odd(er.BradleyTerry):
+        prior: er.priors.Prior = field(default_factory=er.priors.Beta)
+
+    assert Habitual().context == ("category",)
+    assert Wordy().context == Wordy().columns == ("words",)
+    with pytest.raises(er.EarnestError, match="True or False"):
+        Habitual(by_category="no")
+    with pytest.raises(er.EarnestError, match="not inside"):
+        Odd()
