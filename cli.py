@@ -78,9 +78,9 @@ def simulate(
     check_log_output(out)
     if truth is not None:
         check_output(truth)
-    from .models import BehaviorModel, BradleyTerry, Davidson
+    from .models.behavior import usual
 
-    model = declared_model(declaration) if declaration else BehaviorModel(preference=BradleyTerry(ties=Davidson()))
+    model = declared_model(declaration) if declaration else usual(ties=True)
     with working("simulating"):
         made = model.simulate(users, comparisons, models, seed, texts=texts)
         made.log.write(out)

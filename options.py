@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -144,10 +145,10 @@ def default_model(log: ComparisonLog) -> BehaviorModel:
 
     Ties and gold answers where the log has them.
     """
-    from .models import BehaviorModel, Beta, BradleyTerry, Davidson, Gold, PositionBias
+    from .models import Gold
+    from .models.behavior import usual
 
     ties = log.outcome_counts()["tie"]
-    preference = BradleyTerry(ties=Davidson()) if ties else BradleyTerry()
     gold = Gold() if "gold" in log.columns else None
     why = f"ties by Davidson, since the log has {ties:,}" if ties else "no ties, since the log has none"
     answers = ", gold answers from the log" if gold else ""
@@ -155,7 +156,7 @@ def default_model(log: ComparisonLog) -> BehaviorModel:
         f"model: Beta attentiveness, BradleyTerry preference ({why}), PositionBias casual{answers} (change it with "
         "--model)"
     )
-    return BehaviorModel(attentiveness=Beta(), preference=preference, casual=PositionBias(), gold=gold)
+    return replace(usual(bool(ties)), gold=gold)
 
 
 def declared_model(path: str) -> BehaviorModel:

@@ -58,15 +58,15 @@ _RESTLESS = "{scale} did not come to rest: give it (category_scale=...), or samp
 class Settings:
     """The arguments of `fit_em`, checked."""
 
-    method: str
-    objective: str
-    max_iterations: int
-    tolerance: float
-    accelerate: bool
-    user_prior: tuple[float, float]
-    level: float
-    seed: int
-    progress: Progress | None
+    method: str = "marginal"
+    objective: str = "map"
+    max_iterations: int = 2000
+    tolerance: float = 1e-6
+    accelerate: bool = True
+    user_prior: tuple[float, float] = (1.0, 1.0)
+    level: float = 0.9
+    seed: int = 0
+    progress: Progress | None = None
 
     def reporter(self, stage: str) -> Callable[[int, float], None]:
         """A callback (iteration, objective) for one stage."""

@@ -66,7 +66,7 @@ def refit(
         The fit, the same as `fit_em` makes of all votes at once, and where the next one starts.
     """
     counts, votes = model.count(log), len(log)
-    settings = Settings("marginal", "map", 2000, 1e-6, True, (1.0, 1.0), 0.9, seed, progress)
+    settings = Settings(seed=seed, progress=progress)
     start = None if last is None or votes >= _CHECKED * last.checked else _start(model, counts, last)
     fit = fit_counts(model, counts, log, settings, start is None, start)
     checked = votes if start is None or last is None else last.checked

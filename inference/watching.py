@@ -17,9 +17,7 @@ from ..comparisons.growing import Folder
 from ..comparisons.looks import Looks
 from ..comparisons.outcomes import Outcomes, check_mapping
 from ..comparisons.streams import Stream
-from ..models.behavior import BehaviorModel
-from ..models.preference import BradleyTerry
-from ..models.ties import Davidson
+from ..models.behavior import BehaviorModel, usual
 from .outputs import Outputs, Status
 from .results import Fit
 from .watch_loop import Watch
@@ -95,7 +93,7 @@ def watch(
     if out is not None and Path(out).suffix.lower() not in (".parquet", ".csv"):
         raise EarnestError(f"cannot write {os.fspath(out)!r}: expected a name that ends in .parquet or .csv")
     if not os.path.isfile(store) and model is None:
-        model = BehaviorModel(preference=BradleyTerry(ties=Davidson()))
+        model = usual(ties=True)
     with ExitStack() as stack:
         counts = stack.enter_context(CountStore(store, looks_of(model) if model else None, columns, outcomes))
         declared = model or BehaviorModel.from_toml(counts.looks.declaration)

@@ -26,11 +26,12 @@ from .kinds import Kinds
 from .namespace import Namespace
 from .parameters import Parameter, ParameterTable, Values
 from .preference import BradleyTerry
+from .ties import Davidson
 
 if TYPE_CHECKING:
     from .simulate import Truth
 
-__all__ = ["BehaviorModel"]
+__all__ = ["BehaviorModel", "usual"]
 
 _ROLES: dict[str, type[Component]] = {"attentiveness": Attentiveness, "preference": Preference, "casual": Casual}
 _SETTINGS = (*_ROLES, "attention")  # which components are given in; the last one may be absent
@@ -332,3 +333,8 @@ class BehaviorModel:
         if "gold" in tables:
             given["gold"] = declaration.settings_from_table(Gold, tables["gold"], "gold")
         return cls(**given)  # checked by __post_init__, which names the role
+
+
+def usual(ties: bool) -> BehaviorModel:
+    """The model to begin with: the default one, with Davidson's ties where votes may have some."""
+    return BehaviorModel(preference=BradleyTerry(ties=Davidson()) if ties else BradleyTerry())

@@ -16,7 +16,7 @@ from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.schema import Schema
 from .component import CellView, Component
 from .namespace import Namespace
-from .settings import columns_of
+from .settings import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Scaled(Component):
     @property
     def columns(self) -> tuple[str, ...]:
         """The numeric columns."""
-        return columns_of(self)
+        return context_of(self, numeric=True)
 
     def measure(self, cells: CellView, counts: np.ndarray) -> Self:
         if not self.columns or getattr(self, "scales", None) is not None:
@@ -79,7 +79,7 @@ class Standardised(Component):
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return columns_of(self)
+        return context_of(self, numeric=True)
 
     def measure(self, cells: CellView, counts: np.ndarray) -> Self:
         if not self._columns:

@@ -18,7 +18,7 @@ from .priors import Prior
 from .supports import Support
 
 __all__ = [
-    "category_switch", "check_setting", "checked", "column", "column_names", "columns", "columns_of", "context_of",
+    "category_switch", "check_setting", "checked", "column", "column_names", "columns", "context_of",
     "number", "prior_of", "setting", "switch", "whole",
 ]  # fmt: skip
 
@@ -47,34 +47,26 @@ def checked(component: Any) -> None:
     Raises:
         EarnestError: a setting that is not what it may be.
     """
-    for name, setting in _settings(component):
+    for name, setting in _settings(type(component)):
         kept = setting.check(component, name)
         if kept is not getattr(component, name):
             object.__setattr__(component, name, kept)
 
 
-def context_of(component: Any) -> tuple[str, ...]:
-    """The columns that the settings make a component look at, in the order of its fields."""
-    return tuple(
-        column for name, setting in _settings(component) for column in setting.context(getattr(component, name))
-    )
+def context_of(component: Any, numeric: bool = False) -> tuple[str, ...]:
+    """The columns (or the numeric ones) that the settings make a component look at, in the order of its fields."""
+    named = [
+        setting.context(getattr(component, name))
+        for name, setting in _settings(type(component)) if setting.numeric or not numeric
+    ]  # fmt: skip
+    return tuple(column for columns in named for column in columns)
 
 
-def columns_of(component: Any) -> tuple[str, ...]:
-    """The numeric ones among them."""
-    return tuple(
-        column
-        for name, setting in _settings(component)
-        if setting.numeric
-        for column in setting.context(getattr(component, name))
-    )
-
-
-def _settings(component: Any) -> list[tuple[str, _Setting]]:
+def _settings(kind: type) -> list[tuple[str, _Setting]]:
     """Each setting and what it may be: of a field that a subclass declares anew, what the class above says."""
     found = []
-    for one in fields(component):
-        above = (cls.__dict__.get("__dataclass_fields__", {}).get(one.name) for cls in type(component).__mro__)
+    for one in fields(kind):
+        above = (cls.__dict__.get("__dataclass_fields__", {}).get(one.name) for cls in kind.__mro__)
         said = next((known.metadata[_KEY] for known in above if known is not None and _KEY in known.metadata), None)
         if said is not None:
             found.append((one.name, said))
