@@ -85,6 +85,8 @@ class Counts:
         user: (entry,) index of the user.
         cell: (entry,) index of the cell.
         count: (entry,) comparisons.
+        multiplicity: (user,) how many users each of these stands for; None: one. Where counting was done elsewhere,
+            such as on a cluster, only users who differ are here.
     """
 
     users: NDArray[np.object_]
@@ -92,10 +94,16 @@ class Counts:
     user: Integers
     cell: Integers
     count: Floats
+    multiplicity: Floats | None = None
 
     def n_comparisons(self) -> Floats:
         """(user,) comparisons that each user gave."""
         return np.bincount(self.user, weights=self.count, minlength=len(self.users))
+
+    def totals(self) -> Floats:
+        """(cell,) comparisons that all users together gave."""
+        count = self.count if self.multiplicity is None else self.count * self.multiplicity[self.user]
+        return np.bincount(self.cell, weights=count, minlength=len(self.cells))
 
     def patterns(self) -> Patterns:
         """Merge the users whose counts are equal in every cell."""

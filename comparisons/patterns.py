@@ -84,7 +84,7 @@ def find_patterns(counts: Counts) -> Patterns:
         indptr=indptr,
         cell=counts.cell[entry],
         count=count,
-        multiplicity=np.bincount(pattern_of_user, minlength=len(representative)).astype(np.float64),
+        multiplicity=np.bincount(pattern_of_user, counts.multiplicity, len(representative)).astype(np.float64),
         pattern_of_user=pattern_of_user,
         size=counts.n_comparisons()[representative],
     )

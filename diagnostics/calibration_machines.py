@@ -70,7 +70,7 @@ def settled_for(model: BehaviorModel, design: Design, argument: str) -> Behavior
         )
     counts = model.count(design.blank(model))
     # The scales of columns are known before any vote is.
-    totals = np.bincount(counts.cell, weights=counts.count, minlength=len(counts.cells))
+    totals = counts.totals()
     model = model.measure(CellView.of(counts.cells), totals)
     settled = model.prepare(counts)
     if settled != model:

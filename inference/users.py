@@ -70,7 +70,8 @@ def workload(counts: Counts, schema: Schema | None = None, dense: bool | None = 
     dense = False if TIMESTAMP in counts.cells.context else dense
     group, layout = lay_out(patterns, len(counts.cells), dense)
     cells = device_cells(counts.cells, schema)
-    counted = np.bincount(counts.cell, weights=counts.count, minlength=len(cells))
+    counted = np.zeros(len(cells))
+    counted[: len(counts.cells)] = counts.totals()
     return Workload(counts, layout, Problem(cells, group, counted), patterns.pattern_of_user)
 
 

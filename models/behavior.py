@@ -188,7 +188,7 @@ class BehaviorModel:
     def prepare(self, counts: Counts, schema: Schema | None = None) -> BehaviorModel:
         """A copy in which everything that the declaration left to the data is settled."""
         view = CellView.of(counts.cells, schema)
-        totals = np.bincount(counts.cell, weights=counts.count, minlength=len(counts.cells))
+        totals = counts.totals()
         if GOLD in view.context:
             totals = np.where(view[GOLD] > 0, 0.0, totals)  # their answers were known: they tell nothing of the models
         settled: dict[str, Any] = {role: part.prepare(view.schema, view, totals) for role, part in self.roles.items()}
