@@ -9,9 +9,13 @@ from typing import Any
 import duckdb
 
 from .errors import EarnestError, InputError
+from .kinds import few
 from .recipe import Fault, Recipe
 from .sources import ROW, VIEW
 from .sql import ident, literal
+
+MANY = 5_000_000
+"""Rows up to which repeated ones are counted exactly."""
 
 _SHOWN = 80  # characters of a wrong value that a message repeats
 
@@ -23,7 +27,7 @@ class Findings:
     Attributes:
         rows: Rows of the source.
         bad: Rows that cannot be used.
-        repeated: Rows that equal an earlier one in every column.
+        repeated: Rows that equal an earlier one in every column; about, where there are more than `MANY` rows.
         ids: Distinct values of the column that may be a comparison id, None without one.
         missing_ids: Rows without that id.
         bad_gold: Rows whose gold outcome is unknown.
@@ -52,20 +56,58 @@ def query(connection: duckdb.DuckDBPyConnection, recipe: Recipe, sql: str) -> li
 
 
 def survey(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> Findings:
-    """Look at every value of every row once."""
-    everything = ", ".join(map(ident, recipe.source.columns))
-    comparison = recipe.values.get("comparison")
+    """Look at every value of every row once.
+
+    What concerns columns of few values alone is looked at once for each combination that occurs.
+    """
+    small = list(dict.fromkeys(ident(recipe.columns[name]) for name in few(recipe)))
+    of_kind, of_row = (
+        [fault for fault in recipe.faults if (fault[0] in few(recipe)) == kind] for kind in (True, False)
+    )
     gold = recipe.outcome("gold")[0] if "gold" in recipe.values else None
-    [row] = query(
+    [(rows, bad, bad_gold)] = query(
         connection,
         recipe,
-        f"""SELECT count(*), count({fault_sql(recipe)}), count(*) - count(DISTINCT hash({everything})),
-        {f"count(DISTINCT {comparison})" if comparison else "NULL"},
-        {f"count(*) - count({comparison})" if comparison else "0"},
-        {f"count({recipe.values['gold']}) - count({gold})" if gold else "0"}
-        FROM {VIEW}""",
+        f"""SELECT CAST(sum(__n) AS BIGINT), CAST(sum(CASE WHEN {_any(of_kind)} THEN __n ELSE __bad END) AS BIGINT),
+        {f"CAST(sum(__n) FILTER ({recipe.values['gold']} IS NOT NULL AND {gold} IS NULL) AS BIGINT)" if gold else "0"}
+        FROM (SELECT {", ".join(small)}, count(*) AS __n, count(*) FILTER ({_any(of_row)}) AS __bad
+            FROM {VIEW} GROUP BY ALL)""",
     )
-    return Findings(*row)
+    rows = rows or 0
+    ids, missing = _ids(connection, recipe)
+    return Findings(rows, bad or 0, _repeated(connection, recipe, rows), ids, missing, bad_gold or 0)
+
+
+def _any(faults: Iterable[Fault]) -> str:
+    return " OR ".join(f"coalesce({condition}, false)" for _, condition, _, _ in faults) or "false"
+
+
+def _ids(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> tuple[int | None, int]:
+    """Distinct values of the comparison's id, None without one, and rows that have none."""
+    comparison = recipe.values.get("comparison")
+    if comparison is None:
+        return None, 0
+    sql = f"SELECT count(DISTINCT {comparison}), count(*) - count({comparison}) FROM {VIEW}"
+    [(ids, missing)] = query(connection, recipe, sql)
+    return ids, missing
+
+
+def _repeated(connection: duckdb.DuckDBPyConnection, recipe: Recipe, rows: int) -> int:
+    """Rows that equal an earlier one in every column; of many rows those of a sixteenth of all values, times 16.
+
+    In a long log that has nothing but who voted how, equal rows are the rule, tell nothing and are not looked for.
+    """
+    names = {recipe.columns[name] for name in ("user", *few(recipe)) if name in recipe.columns}
+    if "comparison" in recipe.columns or (rows > MANY and names == set(recipe.source.columns)):
+        return 0
+    everything = f"hash({', '.join(map(ident, recipe.source.columns))})"
+    part = 1 if rows <= MANY else 16
+    [(n,)] = query(
+        connection,
+        recipe,
+        f"SELECT count(*) - count(DISTINCT h) FROM (SELECT {everything} AS h FROM {VIEW}) WHERE h % {part} = 0",
+    )
+    return int(n) * part
 
 
 def settle_guesses(recipe: Recipe, findings: Findings, guessed: set[str]) -> tuple[Recipe, list[str]]:

@@ -54,6 +54,10 @@ class CountedLog(ComparisonLog):
     def outcomes(self) -> dict[str, str] | str | None:
         return self.reading.outcomes
 
+    @property
+    def counted(self) -> tuple[str, str]:
+        return super().counted if self.kept is not None else self.tally
+
     @cached_property
     def tally(self) -> tuple[str, str]:
         if self.kept is not None:  # by a filter
@@ -61,7 +65,7 @@ class CountedLog(ComparisonLog):
         values = ", ".join(f"{value} AS {ident(name)}" for name, value in self.recipe.values.items())
         carried = "".join(f", {ident(column)} AS {ident(name)}" for name, column in self.recipe.carried.items())
         self.execute(f"CREATE TEMP VIEW {_TALLY} AS SELECT {values}{carried}, {VOTES} FROM {VIEW}_counts")
-        return _TALLY, f"CAST(sum({VOTES}) AS BIGINT)"
+        return _TALLY, VOTES
 
     @property
     def _table(self) -> pa.Table:

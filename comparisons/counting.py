@@ -11,11 +11,14 @@ import pyarrow as pa
 from .cells import Cells, Counts, Floats, Integers
 from .context import NAMED, PREVIOUS, TIMESTAMP, WHOLE, number, relation, sorting
 from .errors import InputError
+from .grouping import count_users
+from .kinds import KINDS, PRINT, VOTES, written
 from .log import ComparisonLog
 from .schema import OUTCOMES, Schema
 from .sql import ident, literal
 
-_COUNTED = "earnest_counted"
+_COUNTED, _CELLS, _ROWS = "earnest_counted", "earnest_cell_of", "earnest_counted_rows"
+_FEW = {"category", "gold"}  # context columns with few values
 
 
 def count_cells(
@@ -53,12 +56,7 @@ def count_cells(
             f"ties={ties} but the schema has ties={schema.ties}; count with what the model was fitted with"
         )
     columns = _context_sql(log, context)
-    keys = ", ".join(f"{value} AS c{i}" for i, value in enumerate(columns))
-    table, votes = (relation(context), "count(*)") if PREVIOUS in context else log.tally
-    log.execute(
-        f'CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT "user" AS name, model_a AS a, model_b AS b, winner AS w'
-        f"{', ' + keys if keys else ''}, {votes} AS n FROM {table} GROUP BY ALL"
-    )
+    votes = _count_kinds(log, context, columns)
     try:
         _check_ties(log, ties)
         _check_context(log, context)
@@ -66,9 +64,10 @@ def count_cells(
         schema = schema or _schema(log, ties, context)
         if "item" in context:
             schema = replace(schema, items=_names_of(log, context, "item"))
-        return _assemble(log, schema, context, symmetric)
+        return _assemble(log, schema, context, symmetric, votes)
     finally:
-        log.execute(f"DROP TABLE {_COUNTED}")
+        for table in (_COUNTED, _CELLS, _ROWS):
+            log.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def check_one_at_a_time(source: str, counts: Counts) -> None:
@@ -90,6 +89,37 @@ def check_one_at_a_time(source: str, counts: Counts) -> None:
             f"than once at the same {TIMESTAMP} ({cells[TIMESTAMP][cell]:g}; {len(many):,} such cases), and the model "
             "needs the order of a user's votes: give times that differ, or leave out what was sent twice"
         )
+
+
+def _count_kinds(log: ComparisonLog, context: tuple[str, ...], columns: list[str]) -> str:
+    """Make the table of what occurs: a, b, w, the context c0, c1, ..., votes n; return SQL of votes with their cells.
+
+    Where the context has few values, these are the log's kinds of votes. What else a model looks at may differ from
+    vote to vote: then votes are counted into a table, from which all else follows.
+    """
+    keys = [f"c{i}" for i in range(len(columns))]
+    told = "model_a AS a, model_b AS b, winner AS w" + "".join(
+        f", {value} AS {key}" for key, value in zip(keys, columns, strict=True)
+    )
+    if set(context) <= _FEW:
+        votes = log.votes_by_kind(["cell", PRINT], _CELLS)  # makes the table of kinds
+        log.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS "
+            f"SELECT {', '.join(written(log.recipe))}, {told}, {PRINT}, {VOTES} AS n FROM {KINDS}"
+        )
+        return votes
+    table, of_row = (relation(context), "1") if PREVIOUS in context else log.counted
+    log.execute(
+        f'CREATE OR REPLACE TEMP TABLE {_ROWS} AS SELECT "user" AS name, {told}, CAST(sum({of_row}) AS BIGINT) AS n '
+        f"FROM {table} GROUP BY ALL"
+    )
+    names = ", ".join(["a", "b", "w", *keys])
+    log.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT {names}, CAST(sum(n) AS BIGINT) AS n FROM {_ROWS} "
+        "GROUP BY ALL"
+    )
+    same = " AND ".join(f"v.{key} = k.{key}" for key in ("a", "b", "w", *keys))
+    return f"(SELECT v.name, v.n, k.cell FROM {_ROWS} v JOIN {_CELLS} k ON {same})"
 
 
 def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
@@ -213,7 +243,9 @@ def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -
             )
 
 
-def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symmetric: bool) -> Counts:
+def _assemble(
+    log: ComparisonLog, schema: Schema, context: tuple[str, ...], symmetric: bool, votes: str
+) -> Counts:  # fmt: skip
     _check_known(log, schema, context)
     tables = {
         "models": numbered(schema.models),
@@ -221,24 +253,40 @@ def _assemble(log: ComparisonLog, schema: Schema, context: tuple[str, ...], symm
         "categories": numbered(schema.categories),
         "items": numbered(schema.items),
     }
-    extra = [f"c{i}" for i in range(len(context))]
     turned = "ma.number > mb.number" if symmetric else "false"
-    coded = [_coded(name, column, turned) for name, column in zip(context, extra, strict=True)]
-    coded_sql = "".join(f", {value} AS {column}" for value, column in zip(coded, extra, strict=True))
+    named = {
+        "model_a": f"CASE WHEN {turned} THEN mb.number ELSE ma.number END",
+        "model_b": f"CASE WHEN {turned} THEN ma.number ELSE mb.number END",
+        "outcome": f"CASE WHEN {turned} AND o.number < 2 THEN 1 - o.number ELSE o.number END",
+        **{name: _coded(name, f"c{i}", turned) for i, name in enumerate(context)},
+    }
+    coded = {name: f"k{i}" for i, name in enumerate(named)}
+    keys = ", ".join(coded[name] for name in sorting(context))
+    # What occurs in the log, and the number of its cell; several may have the same.
     log.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {_COUNTED}_coded AS
-        SELECT counted.name AS name, sum(n) AS n{coded_sql},
-            CASE WHEN {turned} THEN mb.number ELSE ma.number END AS a,
-            CASE WHEN {turned} THEN ma.number ELSE mb.number END AS b,
-            CASE WHEN {turned} AND o.number < 2 THEN 1 - o.number ELSE o.number END AS w
-        FROM {_COUNTED} counted JOIN models ma ON counted.a = ma.name JOIN models mb ON counted.b = mb.name
-            JOIN outcomes o ON counted.w = o.name GROUP BY ALL""",
+        f"""CREATE OR REPLACE TEMP TABLE {_CELLS} AS
+        SELECT *, CAST(dense_rank() OVER (ORDER BY {keys}) - 1 AS INTEGER) AS cell
+        FROM (SELECT counted.*, {", ".join(f"{named[name]} AS {coded[name]}" for name in named)}
+            FROM {_COUNTED} counted JOIN models ma ON counted.a = ma.name JOIN models mb ON counted.b = mb.name
+            JOIN outcomes o ON counted.w = o.name)""",
         **tables,
     )
-    try:
-        return _collect(log, schema, context, extra)
-    finally:
-        log.execute(f"DROP TABLE {_COUNTED}_coded")
+    cells = log.query(f"SELECT {keys}, CAST(sum(n) AS BIGINT) AS n FROM {_CELLS} GROUP BY cell, {keys} ORDER BY cell")
+    users, user, cell, count = count_users(log, votes, cells["n"].to_numpy())
+    columns = {name: (_integers if name in WHOLE else _floats)(cells, coded[name]) for name in context}
+    return Counts(
+        users=users,
+        cells=Cells(
+            schema=schema,
+            model_a=_integers(cells, coded["model_a"]),
+            model_b=_integers(cells, coded["model_b"]),
+            outcome=_integers(cells, coded["outcome"]),
+            context=columns,
+        ),
+        user=user,
+        cell=cell,
+        count=count,
+    )
 
 
 def _coded(name: str, column: str, turned: str) -> str:
@@ -251,44 +299,10 @@ def _coded(name: str, column: str, turned: str) -> str:
     )
 
 
-def _collect(log: ComparisonLog, schema: Schema, context: tuple[str, ...], extra: list[str]) -> Counts:
-    named = {"model_a": "a", "model_b": "b", "outcome": "w", **dict(zip(context, extra, strict=True))}
-    keys = ", ".join(named[name] for name in sorting(context))
-    cells = log.query(f"SELECT DISTINCT {keys} FROM {_COUNTED}_coded ORDER BY {keys}")
-    users = log.query(f"SELECT DISTINCT name FROM {_COUNTED}_coded ORDER BY 1")
-    entries = log.query(
-        f"""SELECT u.number AS u, c.number AS c, CAST(n AS DOUBLE) AS n FROM {_COUNTED}_coded counted
-        JOIN users u USING (name) JOIN cells c USING ({keys}) ORDER BY 1, 2""",
-        users=users.append_column("number", _range(users)),
-        cells=cells.append_column("number", _range(cells)),
-    )
-    columns = dict(zip(context, extra, strict=True))
-    return Counts(
-        users=np.asarray(users["name"].to_numpy(zero_copy_only=False), dtype=object),
-        cells=Cells(
-            schema=schema,
-            model_a=_integers(cells, "a"),
-            model_b=_integers(cells, "b"),
-            outcome=_integers(cells, "w"),
-            context={
-                name: _integers(cells, column) if name in WHOLE else _floats(cells, column)
-                for name, column in columns.items()
-            },
-        ),
-        user=_integers(entries, "u"),
-        cell=_integers(entries, "c"),
-        count=_floats(entries, "n"),
-    )
-
-
 def numbered(names: Iterable[str]) -> pa.Table:
     """Names and their numbers from 0, to be joined with."""
     names = list(names)
     return pa.table({"name": pa.array(names, pa.string()), "number": pa.array(range(len(names)), pa.int64())})
-
-
-def _range(table: pa.Table) -> pa.Array:
-    return pa.array(np.arange(table.num_rows, dtype=np.int64))
 
 
 def _integers(table: pa.Table, column: str) -> Integers:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
@@ -15,12 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .errors import EarnestError
+from .kinds import KINDS, few, fingerprint, kinds_sql, written
 from .recipe import Recipe
 from .schema import OUTCOMES
-from .sources import Source
+from .sources import VIEW, Source
 from .sql import connect, ident
 
-_IDENTITY = ("user", "model_a", "model_b", "winner", "comparison", "item", "category", "gold")
+_WRITTEN = "earnest_written"  # the votes of a log with the source's own columns
+_NAME, _VOTES = "__earnest_name", "__earnest_of_row"
 
 
 @dataclass(eq=False)
@@ -46,6 +48,7 @@ class ComparisonLog:
     quarantine_file: str | None = None
     excluded: pa.Table | None = None  # (position) of quarantined rows
     kept: pa.Table | None = None  # (name) of the users a filter left
+    _fingerprint: str | None = field(default=None, init=False, repr=False)
     # A report asks from several threads, and a connection answers one at a time.
     _busy: RLock = field(default_factory=RLock, init=False, repr=False)
 
@@ -86,14 +89,44 @@ class ComparisonLog:
         if self.kept is not None:
             connection.register("earnest_kept", self.kept)
             where.append(f"{self.recipe.values['user']} IN (SELECT name FROM earnest_kept)")
-        select = self.recipe.select(" AND ".join(where) or "true")
-        connection.execute(f"CREATE TEMP VIEW log AS {select}")
+        kept = " AND ".join(where) or "true"
+        connection.execute(f"CREATE TEMP VIEW log AS {self.recipe.select(kept)}")
+        connection.execute(f"CREATE TEMP VIEW {_WRITTEN} AS SELECT * FROM {VIEW} WHERE {kept}")
         return connection
 
     @property
+    def counted(self) -> tuple[str, str]:
+        """Relation from which votes are counted, as they are read, and SQL for how many a row of it stands for."""
+        return "log", "1"
+
+    @property
     def tally(self) -> tuple[str, str]:
-        """Relation from which votes are counted, and SQL for how many are in a group of its rows."""
-        return "log", "count(*)"
+        """The same with the source's own columns."""
+        return _WRITTEN, "1"
+
+    @cached_property
+    def _kinds(self) -> bool:
+        relation, votes = self.tally
+        self.execute(f"CREATE OR REPLACE TEMP TABLE {KINDS} AS {kinds_sql(self.recipe, relation, votes)}")
+        return True
+
+    def votes_by_kind(self, columns: Iterable[str], kinds: str = KINDS) -> str:
+        """SQL of the votes, each with its user as `name`, `n` of its like, and columns of its kind.
+
+        Args:
+            columns: names of columns of `kinds`; the table `kinds.KINDS` is there afterwards.
+            kinds: a table of all kinds of votes that occur, by default `kinds.KINDS`, with its `written` columns.
+        """
+        _ = self._kinds
+        relation, votes = self.tally
+        pairs = zip(few(self.recipe), written(self.recipe), strict=True)
+        same = " AND ".join(f"v.{ident(self.recipe.columns[name])} IS NOT DISTINCT FROM k.{raw}" for name, raw in pairs)
+        user = self.recipe.columns["user"]
+        # A text that is not blank is its own id, and others are not in a checked log.
+        name = ident(user) if self.recipe.source.columns[user] == "VARCHAR" else self.recipe.values["user"]
+        named = f"(SELECT *, {name} AS {_NAME}, {votes} AS {_VOTES} FROM {relation})"
+        told = "".join(f", k.{column}" for column in columns)
+        return f"(SELECT v.{_NAME} AS name, v.{_VOTES} AS n{told} FROM {named} v JOIN {kinds} k ON {same})"
 
     def query(self, sql: str, **tables: Any) -> pa.Table:
         """Run SQL over the view `log`.
@@ -189,17 +222,13 @@ class ComparisonLog:
             InputError: The source has changed since it was read.
         """
         self.recipe.source.check_unchanged()
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self)
         return self._fingerprint
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        present = [name for name in _IDENTITY if name in self.recipe.values]
-        text = " || ".join(f"coalesce(length({ident(n)}) || ':' || {ident(n)}, '-')" for n in present)
-        found = self.query(  # sums of 64-bit words are exact in 128 bits; of 128-bit ones DuckDB makes floats
-            f"SELECT count(*) AS n, CAST(sum(h) AS VARCHAR) AS s, bit_xor(h) AS x "
-            f"FROM (SELECT md5_number_lower({text}) AS h FROM log)"
-        ).to_pylist()[0]
-        return hashlib.sha256(f"{present} {found['n']} {found['s']} {found['x']}".encode()).hexdigest()[:32]
+    def keep_fingerprint(self, found: str) -> None:
+        """Remember a fingerprint that came about with another pass over the votes."""
+        self._fingerprint = found
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the log to CSV, JSONL or Parquet, by the suffix of `path`; whole or not at all.

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from .atomic import atomic_file
-from .checks import Findings, bad_rows_sql, first_fault, query, reason_sql, settle_guesses, survey
+from .checks import MANY, Findings, bad_rows_sql, first_fault, query, reason_sql, settle_guesses, survey
 from .columns import choose_columns
 from .errors import InputError
 from .log import ComparisonLog
@@ -113,7 +113,8 @@ def _repeated_ids(recipe: Recipe, findings: Findings) -> int:
 def _note_repeats(log: ComparisonLog, findings: Findings) -> None:
     if findings.repeated and "comparison" not in log.mapping:
         log.notes.append(
-            f"{findings.repeated:,} rows equal an earlier row in every column; each is counted as a vote of its own "
+            f"{'' if findings.rows <= MANY else 'about '}{findings.repeated:,} rows equal an earlier row in every column; "
+            "each is counted as a vote of its own "
             "(name a comparison column if votes have ids)"
         )
     for name, column in log.recipe.carried.items():
