@@ -111,9 +111,10 @@ def _repeated_ids(recipe: Recipe, findings: Findings) -> int:
 
 
 def _note_repeats(log: ComparisonLog, findings: Findings) -> None:
+    about = "" if findings.rows <= MANY else "about "
     if findings.repeated and "comparison" not in log.mapping:
         log.notes.append(
-            f"{'' if findings.rows <= MANY else 'about '}{findings.repeated:,} rows equal an earlier row in every column; "
+            f"{about}{findings.repeated:,} rows equal an earlier row in every column; "
             "each is counted as a vote of its own "
             "(name a comparison column if votes have ids)"
         )

@@ -248,13 +248,41 @@ def _branched_quantiles(branches: tuple[int, ...], parts: list[Any], logit: Any,
 def _quantiles(weights: Any, logit: Any, levels: Any) -> Any:
     """Quantiles of a density known on trapezoidal nodes, (pattern, quantile); levels (quantile,) or one row a pattern.
 
-    The distribution function is the integral of the sinc interpolant, as accurate as the rule itself, taken at the
-    nodes and at three points between neighbours; from there it is interpolated on the normal-score scale, where it is
-    nearly straight.
+    The distribution function at the nodes is the integral of the sinc interpolant, as accurate as the rule itself.
+    Between the two nodes where it passes a level, the latent is interpolated as a cubic function of the normal score,
+    of which it is nearly a straight line; where the cubic leaves the gap between the nodes, by a straight line.
     """
-    scores, at = _distribution(weights, logit)
-    wanted = jnp.broadcast_to(jax.scipy.special.ndtri(levels), (weights.shape[0], levels.shape[-1]))
-    return jax.nn.sigmoid(jax.vmap(jnp.interp)(wanted, scores, at))
+    n = weights.shape[1]
+    at_node = jnp.clip(weights @ jnp.asarray(refinement(n, 1)[0]).T, 1e-14, 1 - 1e-14)
+    wanted = jnp.broadcast_to(levels, (weights.shape[0], levels.shape[-1]))
+    # The first node at which the level is reached, with two nodes on either side of the gap.
+    above = jnp.clip(jnp.sum(at_node[:, None, :] < wanted[:, :, None], axis=2), 2, n - 2)
+    window = (above[:, :, None] + jnp.arange(-2, 2)).reshape(len(wanted), -1)
+
+    def near(array: Any) -> Any:
+        return jnp.take_along_axis(array, window, axis=1).reshape(*above.shape, 4)
+
+    score, x = jax.scipy.special.ndtri(near(at_node)), near(jnp.broadcast_to(logit, weights.shape))
+    target = jax.scipy.special.ndtri(wanted)
+    return jax.nn.sigmoid(_inverse(score, x, target))
+
+
+def _inverse(score: Any, x: Any, target: Any) -> Any:
+    """x where a rising function, known at four points (..., 4), passes a target between the inner two, (...)."""
+    rise = score[..., 2] - score[..., 1]
+    share = jnp.clip((target - score[..., 1]) / jnp.where(rise > 0, rise, 1.0), 0.0, 1.0)
+    straight = x[..., 1] + jnp.where(rise > 0, share, 0.5) * (x[..., 2] - x[..., 1])
+    cubic = jnp.zeros_like(target)
+    for k in range(4):
+        basis = x[..., k]
+        for m in range(4):
+            if m != k:
+                gap = score[..., k] - score[..., m]
+                basis = basis * (target - score[..., m]) / jnp.where(gap == 0, 1.0, gap)
+        cubic = cubic + basis
+    apart = jnp.all(jnp.diff(score, axis=-1) > 1e-3 * jnp.maximum(rise, 1e-300)[..., None], axis=-1)
+    inside = (cubic >= x[..., 1]) & (cubic <= x[..., 2])
+    return jnp.where(apart & inside, cubic, straight)
 
 
 def _distribution(weights: Any, logit: Any) -> tuple[Any, Any]:
