@@ -11,8 +11,8 @@ import pyarrow as pa
 from .cells import Cells, Counts, Floats, Integers
 from .context import NAMED, PREVIOUS, TIMESTAMP, WHOLE, number, relation, sorting
 from .errors import InputError
-from .grouping import count_users
-from .kinds import KINDS, PRINT, VOTES, written
+from .grouping import count_kinds, count_users
+from .kinds import KINDS, VOTES
 from .log import ComparisonLog
 from .schema import OUTCOMES, Schema
 from .sql import ident, literal
@@ -56,7 +56,7 @@ def count_cells(
             f"ties={ties} but the schema has ties={schema.ties}; count with what the model was fitted with"
         )
     columns = _context_sql(log, context)
-    votes = _count_kinds(log, context, columns)
+    source = _source(log, context, columns)
     try:
         _check_ties(log, ties)
         _check_context(log, context)
@@ -64,7 +64,7 @@ def count_cells(
         schema = schema or _schema(log, ties, context)
         if "item" in context:
             schema = replace(schema, items=_names_of(log, context, "item"))
-        return _assemble(log, schema, context, symmetric, votes)
+        return _assemble(log, schema, context, symmetric, source)
     finally:
         for table in (_COUNTED, _CELLS, _ROWS):
             log.execute(f"DROP TABLE IF EXISTS {table}")
@@ -91,23 +91,23 @@ def check_one_at_a_time(source: str, counts: Counts) -> None:
         )
 
 
-def _count_kinds(log: ComparisonLog, context: tuple[str, ...], columns: list[str]) -> str:
-    """Make the table of what occurs: a, b, w, the context c0, c1, ..., votes n; return SQL of votes with their cells.
+def _source(log: ComparisonLog, context: tuple[str, ...], columns: list[str]) -> str | None:
+    """Make the table of what occurs: kind, a, b, w, the context c0, c1, ... and votes n.
 
     Where the context has few values, these are the log's kinds of votes. What else a model looks at may differ from
     vote to vote: then votes are counted into a table, from which all else follows.
+
+    Returns:
+        SQL of the votes with their kind; None if it is the log's own.
     """
     keys = [f"c{i}" for i in range(len(columns))]
     told = "model_a AS a, model_b AS b, winner AS w" + "".join(
         f", {value} AS {key}" for key, value in zip(keys, columns, strict=True)
     )
     if set(context) <= _FEW:
-        votes = log.votes_by_kind(["cell", PRINT], _CELLS)  # makes the table of kinds
-        log.execute(
-            f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS "
-            f"SELECT {', '.join(written(log.recipe))}, {told}, {PRINT}, {VOTES} AS n FROM {KINDS}"
-        )
-        return votes
+        log.votes_by_kind()  # makes the table of kinds
+        log.execute(f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT kind, {told}, {VOTES} AS n FROM {KINDS}")
+        return None
     table, of_row = (relation(context), "1") if PREVIOUS in context else log.counted
     log.execute(
         f'CREATE OR REPLACE TEMP TABLE {_ROWS} AS SELECT "user" AS name, {told}, CAST(sum({of_row}) AS BIGINT) AS n '
@@ -115,11 +115,11 @@ def _count_kinds(log: ComparisonLog, context: tuple[str, ...], columns: list[str
     )
     names = ", ".join(["a", "b", "w", *keys])
     log.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT {names}, CAST(sum(n) AS BIGINT) AS n FROM {_ROWS} "
-        "GROUP BY ALL"
+        f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS kind, * "
+        f"FROM (SELECT {names}, CAST(sum(n) AS BIGINT) AS n FROM {_ROWS} GROUP BY ALL)"
     )
     same = " AND ".join(f"v.{key} = k.{key}" for key in ("a", "b", "w", *keys))
-    return f"(SELECT v.name, v.n, k.cell FROM {_ROWS} v JOIN {_CELLS} k ON {same})"
+    return f"(SELECT v.name, v.n, k.kind FROM {_ROWS} v JOIN {_COUNTED} k ON {same})"
 
 
 def _context_sql(log: ComparisonLog, context: tuple[str, ...]) -> list[str]:
@@ -244,7 +244,7 @@ def _check_known(log: ComparisonLog, schema: Schema, context: tuple[str, ...]) -
 
 
 def _assemble(
-    log: ComparisonLog, schema: Schema, context: tuple[str, ...], symmetric: bool, votes: str
+    log: ComparisonLog, schema: Schema, context: tuple[str, ...], symmetric: bool, source: str | None
 ) -> Counts:  # fmt: skip
     _check_known(log, schema, context)
     tables = {
@@ -271,11 +271,18 @@ def _assemble(
             JOIN outcomes o ON counted.w = o.name)""",
         **tables,
     )
-    cells = log.query(f"SELECT {keys}, CAST(sum(n) AS BIGINT) AS n FROM {_CELLS} GROUP BY cell, {keys} ORDER BY cell")
-    users, user, cell, count = count_users(log, votes, cells["n"].to_numpy())
+    cells = log.query(f"SELECT DISTINCT cell, {keys} FROM {_CELLS} ORDER BY cell")
+    of_kind = log.query(
+        f"SELECT kind, any_value(cell) AS cell, CAST(sum(n) AS BIGINT) AS n FROM {_CELLS} GROUP BY kind ORDER BY kind"
+    )
+    totals = of_kind["n"].to_numpy()
+    found = count_kinds(log) if source is None else count_users(log, source, len(totals))
+    if not np.array_equal(found.totals(), totals):
+        raise InputError(f"{log.source}: the log has changed while it was counted; count it when nothing writes to it")
+    user, cell, count = found.in_cells(_integers(of_kind, "cell"), cells.num_rows)
     columns = {name: (_integers if name in WHOLE else _floats)(cells, coded[name]) for name in context}
     return Counts(
-        users=users,
+        users=np.asarray(found.names.to_numpy(zero_copy_only=False), dtype=object),
         cells=Cells(
             schema=schema,
             model_a=_integers(cells, coded["model_a"]),

@@ -1,127 +1,194 @@
-"""From votes to each user's counts of cells, in one pass of the database that keeps nothing but a few words a user.
+"""From votes to each user's counts of kinds of votes, in one pass of the database that keeps a few words a user.
 
-A table with a row for each (user, cell) may be nearly as long as the log. Where there are few cells, a user's counts
-are bytes of a few 64-bit words instead, and one sum a word adds them all; else the database collects the cells of a
-user into a list. Neither sorts votes.
+A table with a row for each (user, kind) may be nearly as long as the log. Where there are few kinds, a user's counts
+are bytes of a few 64-bit words instead, and one sum a word adds them all; else the database collects the kinds of a
+user's votes into a list. Neither sorts votes.
 """
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from .errors import InputError
-from .kinds import PRINT, PRINTS_SQL, digest, told_by_kind
+from .kinds import KINDS, few, told_by, told_by_kind
+from .sql import ident
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .log import ComparisonLog
 
-__all__ = ["count_users"]
+__all__ = ["UserKinds", "count_kinds", "count_users"]
 
 _LANES = 7  # counts of a byte each in a word; the eighth stays free, so that a sum has no sign
 _MOST = 255  # votes of a user up to which no byte can run over
+_PACKED = 256  # kinds, up to which counts are packed
 _WORDS = "earnest_words"
-_PACKED = 256  # cells, up to which counts are packed
 
-type Entries = tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+type Entries = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
-def count_users(log: ComparisonLog, votes: str, totals: NDArray[np.int64]) -> Entries:
-    """Count votes by user and cell.
+@dataclass(frozen=True)
+class UserKinds:
+    """How many votes of each kind each user gave.
 
-    Args:
-        log: where the votes are.
-        votes: SQL of them: name (of the user), cell (its number), n (how many of the like), and `kinds.PRINT` where
-            user and kind are all that tells votes apart; then the log knows its fingerprint afterwards.
-        totals: votes of each cell, (cell,), as an earlier pass found them.
-
-    Returns:
-        users (user,), sorted; user, cell and count (entry,), sorted by user, then cell.
-
-    Raises:
-        InputError: the votes are others than those of the earlier pass.
+    Attributes:
+        names: of the users, sorted, (user,).
+        matrix: (user, kind) counts up to 255 of the users who gave no more, 0 for the others; None with many kinds.
+        rest: of the others (of all, with many kinds) user, kind and count, (entry,), sorted by user, then kind.
+        kinds: how many there are.
     """
-    if not len(totals):
-        return np.zeros(0, dtype=object), *(np.zeros(0, dtype=np.int64),) * 2, np.zeros(0)
-    found = _packed(log, votes, len(totals)) if len(totals) <= _PACKED else _listed(log, votes, len(totals))
-    if not np.array_equal(np.bincount(found[2], weights=found[3], minlength=len(totals)), totals):
-        raise InputError(f"{log.source}: the log has changed while it was counted; count it when nothing writes to it")
+
+    names: pa.LargeStringArray
+    matrix: NDArray[np.uint8] | None
+    rest: Entries
+    kinds: int
+
+    def totals(self) -> NDArray[np.int64]:
+        """Votes of each kind, (kind,)."""
+        out = np.bincount(self.rest[1], weights=self.rest[2], minlength=self.kinds)
+        if self.matrix is not None:
+            out += self.matrix.sum(0, dtype=np.int64)
+        return out.astype(np.int64)
+
+    def in_cells(self, cell_of_kind: NDArray[np.int64], n_cells: int) -> Entries:
+        """User, cell and count, (entry,), sorted by user, then cell.
+
+        Args:
+            cell_of_kind: (kind,); several kinds may be of one cell.
+            n_cells: how many cells there are.
+        """
+        user, kind, count = self.rest
+        rest = _summed(user * n_cells + cell_of_kind[kind], count)
+        if self.matrix is None:
+            return *np.divmod(rest[0], n_cells), rest[1]
+        matrix = self.matrix
+        if not np.array_equal(cell_of_kind, np.arange(n_cells)):
+            merged = np.zeros((len(matrix), n_cells), dtype=np.uint8)  # a user's votes fit into a byte together
+            for number, cell in enumerate(cell_of_kind):
+                merged[:, cell] += matrix[:, number]
+            matrix = merged
+        key = np.flatnonzero(matrix)
+        count = matrix.reshape(-1)[key].astype(np.float64)
+        if len(rest[0]):
+            at = np.searchsorted(key, rest[0])
+            key, count = np.insert(key, at, rest[0]), np.insert(count, at, rest[1])
+        return *np.divmod(key, n_cells), count
+
+    def digest(self, told: str) -> str:
+        """A hash of the counts, 32 hexadecimal digits.
+
+        Args:
+            told: what the numbers of the kinds mean.
+        """
+        words = hashlib.sha256(f"{told} {len(self.names)}".encode())
+        _, ends, text = self.names.buffers()
+        offsets = np.frombuffer(ends, dtype=np.int64)[self.names.offset :][: len(self.names) + 1]
+        words.update(np.diff(offsets).astype("<i8").data)
+        if text is not None and len(self.names):
+            words.update(memoryview(text)[offsets[0] : offsets[-1]])
+        if self.matrix is not None:
+            words.update(np.ascontiguousarray(self.matrix).data)
+        for array, kind in zip(self.rest, ("<i8", "<i4", "<f8"), strict=True):
+            words.update(array.astype(kind).data)
+        return words.hexdigest()[:32]
+
+
+def _summed(key: NDArray[np.int64], count: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Keys, sorted, each once, with the sums of their counts."""
+    if np.all(np.diff(key) > 0):
+        return key, count
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    return key[first], np.add.reduceat(count[order], first)
+
+
+def count_kinds(log: ComparisonLog) -> UserKinds:
+    """Count votes by user and kind; the log knows its fingerprint afterwards, where that follows from the counts."""
+    votes = log.votes_by_kind()
+    names = ", ".join(map(ident, few(log.recipe)))
+    told = log.query(f"SELECT DISTINCT kind, {names} FROM {KINDS} ORDER BY kind")
+    found = count_users(log, votes, told.num_rows, single=log.tally[1] == "1")
+    if told_by_kind(log.recipe):
+        log.keep_fingerprint(found.digest(f"{told_by(log.recipe)} {told.to_pylist()}"))
     return found
 
 
-def _packed(log: ComparisonLog, votes: str, n_cells: int) -> Entries:
-    words = [f"w{i}" for i in range(-(-n_cells // _LANES))]
-    lanes = pa.table({"cell": np.arange(n_cells, dtype=np.int32), **dict(zip(words, _lanes(n_cells), strict=True))})
-    # A row of more votes than a byte holds belongs to a user who is counted again; the product must not run over.
-    sums = ", ".join(f"coalesce(TRY_CAST(sum({w} * least(n, {_MOST + 1})) AS BIGINT), 0) AS {w}" for w in words)
-    log.execute(f"CREATE OR REPLACE TEMP TABLE {_WORDS} AS SELECT * FROM lanes", lanes=lanes)
-    table = _by_name(log, f"(SELECT * FROM {votes} JOIN {_WORDS} USING (cell))", sums)
+def count_users(log: ComparisonLog, votes: str, n_kinds: int, single: bool = False) -> UserKinds:
+    """Count votes by user and kind.
+
+    Args:
+        log: where the votes are.
+        votes: SQL of them: name (of the user), kind (a number below `n_kinds`), n (how many of the like).
+        n_kinds: how many kinds there are.
+        single: whether n is 1 throughout.
+    """
+    return (_packed if n_kinds <= _PACKED else _listed)(log, votes, n_kinds, single)
+
+
+def _packed(log: ComparisonLog, votes: str, n_kinds: int, single: bool) -> UserKinds:
+    lanes = _lanes(n_kinds)
+    words = [f"w{i}" for i in range(len(lanes))]
+    table = pa.table({"kind": np.arange(n_kinds, dtype=np.int32), **dict(zip(words, lanes, strict=True))})
+    log.execute(f"CREATE OR REPLACE TEMP TABLE {_WORDS} AS SELECT * FROM lanes", lanes=table)
+    # Who gave more votes than a byte holds is counted again; until then neither sum nor product may run over.
+    times = "" if single else f" * least(n, {_MOST + 1})"
+    sums = "".join(f", coalesce(TRY_CAST(sum({word}{times}) AS BIGINT), 0) AS {word}" for word in words)
+    total = "count(*)" if single else "CAST(sum(n) AS BIGINT)"
+    found = log.query(
+        f"SELECT name, {total} AS n{sums} FROM {votes} JOIN {_WORDS} USING (kind) GROUP BY name ORDER BY name"
+    )
     log.execute(f"DROP TABLE {_WORDS}")
-    packed = np.stack([table[word].to_numpy() for word in words], axis=1).astype("<i8", copy=False)
-    much = table["n"].to_numpy() > _MOST
+    much = np.flatnonzero(found["n"].to_numpy() > _MOST)
+    packed = np.empty((found.num_rows, len(words)), dtype="<i8")
+    for number, word in enumerate(words):
+        packed[:, number] = found[word].to_numpy()
     packed[much] = 0
-    lanes = packed.view(np.uint8).reshape(len(packed), len(words), 8)[:, :, :_LANES]
-    matrix = lanes.reshape(len(packed), -1)[:, :n_cells]
-    # Rounds of users, so that the numbers of a matrix's entries never lie in memory for all of them.
-    flat = np.flatnonzero(matrix)
-    user, cell = np.divmod(flat, n_cells)
-    count = matrix.reshape(-1)[flat].astype(np.float64)
-    if much.any():
-        numbers = np.flatnonzero(much)
-        heavy = pa.table({"name": table["name"].filter(pa.array(much)), "number": pa.array(numbers)})
-        again = log.query(
-            f"SELECT number, cell, CAST(sum(n) AS DOUBLE) AS n FROM {votes} JOIN heavy USING (name) "
-            "GROUP BY number, cell ORDER BY number, cell",
-            heavy=heavy,
-        )
-        theirs = again["number"].to_numpy()
-        at = np.searchsorted(user, theirs)
-        user = np.insert(user, at, theirs)
-        cell = np.insert(cell, at, again["cell"].to_numpy())
-        count = np.insert(count, at, again["n"].to_numpy())
-    return _names(table), user, cell, count
+    bytes_of = packed.view(np.uint8).reshape(len(packed), len(words), 8)[:, :, :_LANES]
+    matrix = np.ascontiguousarray(bytes_of.reshape(len(packed), len(words) * _LANES)[:, :n_kinds])
+    return UserKinds(_names(found), matrix, _again(log, votes, found, much), n_kinds)
 
 
-def _lanes(n_cells: int) -> NDArray[np.int64]:
-    """What a vote for a cell adds to each word, (word, cell)."""
-    cell = np.arange(n_cells)
-    out = np.zeros((-(-n_cells // _LANES), n_cells), dtype=np.int64)
-    out[cell // _LANES, cell] = np.int64(1) << 8 * (cell % _LANES)
+def _lanes(n_kinds: int) -> NDArray[np.int64]:
+    """What a vote of a kind adds to each word, (word, kind)."""
+    kind = np.arange(n_kinds)
+    out = np.zeros((-(-n_kinds // _LANES), n_kinds), dtype=np.int64)
+    out[kind // _LANES, kind] = np.int64(1) << 8 * (kind % _LANES)
     return out
 
 
-def _listed(log: ComparisonLog, votes: str, n_cells: int) -> Entries:
-    table = _by_name(log, votes, "list(cell) AS cells, list(n) AS votes")
-    cells, votes_of = (table[column].combine_chunks() for column in ("cells", "votes"))
-    user = np.repeat(np.arange(table.num_rows), np.diff(cells.offsets.to_numpy()))
-    key = user * n_cells + cells.flatten().to_numpy()
-    n = votes_of.flatten().to_numpy()
-    single = bool(n.max(initial=1) == 1)
+def _again(log: ComparisonLog, votes: str, found: pa.Table, users: NDArray[np.int64]) -> Entries:
+    """Counts of some users, as rows."""
+    if not len(users):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
+    wanted = pa.table({"name": found["name"].take(pa.array(users)), "number": pa.array(users)})
+    rows = log.query(
+        f"SELECT number, kind, CAST(sum(n) AS DOUBLE) AS n FROM {votes} JOIN wanted USING (name) "
+        "GROUP BY number, kind ORDER BY number, kind",
+        wanted=wanted,
+    )
+    return rows["number"].to_numpy(), rows["kind"].to_numpy().astype(np.int64), rows["n"].to_numpy()
+
+
+def _listed(log: ComparisonLog, votes: str, n_kinds: int, single: bool) -> UserKinds:
+    n = "" if single else ", list(n) AS n"
+    found = log.query(f"SELECT name, list(kind) AS kinds{n} FROM {votes} GROUP BY name ORDER BY name")
+    kinds = found["kinds"].combine_chunks()
+    user = np.repeat(np.arange(found.num_rows), np.diff(kinds.offsets.to_numpy()))
+    key = user * n_kinds + kinds.flatten().to_numpy()
     if single:
         key.sort()
+        first = np.flatnonzero(np.diff(key, prepend=-1))
+        key, count = key[first], np.diff(first, append=len(key)).astype(np.float64)
     else:
-        order = np.argsort(key, kind="stable")
-        key, n = key[order], n[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))
-    count = np.diff(first, append=len(key)).astype(np.float64) if single else np.add.reduceat(n, first).astype(float)
-    user, cell = np.divmod(key[first], n_cells)
-    return _names(table), user, cell, count
+        key, count = _summed(key, found["n"].combine_chunks().flatten().to_numpy().astype(np.float64))
+    return UserKinds(_names(found), None, (*np.divmod(key, n_kinds), count), n_kinds)
 
 
-def _by_name(log: ComparisonLog, votes: str, wanted: str) -> pa.Table:
-    prints = told_by_kind(log.recipe) and PRINT in votes
-    told = f"{PRINTS_SQL}, " if prints else ""
-    table = log.query(
-        f"SELECT name, CAST(sum(n) AS BIGINT) AS n, {told}{wanted} FROM {votes} GROUP BY name ORDER BY name"
-    )
-    if prints:
-        log.keep_fingerprint(digest(log.recipe, table))
-    return table
-
-
-def _names(table: pa.Table) -> NDArray[np.object_]:
-    return np.asarray(table["name"].to_numpy(zero_copy_only=False), dtype=object)
+def _names(table: pa.Table) -> pa.LargeStringArray:
+    return table["name"].cast(pa.large_string()).combine_chunks()

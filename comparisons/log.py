@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
@@ -15,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .errors import EarnestError
-from .kinds import KINDS, few, fingerprint, kinds_sql, written
+from .kinds import KINDS, few, kinds_sql, print_of_rows, told_by_kind, written
 from .recipe import Recipe
 from .schema import OUTCOMES
 from .sources import VIEW, Source
@@ -110,13 +109,8 @@ class ComparisonLog:
         self.execute(f"CREATE OR REPLACE TEMP TABLE {KINDS} AS {kinds_sql(self.recipe, relation, votes)}")
         return True
 
-    def votes_by_kind(self, columns: Iterable[str], kinds: str = KINDS) -> str:
-        """SQL of the votes, each with its user as `name`, `n` of its like, and columns of its kind.
-
-        Args:
-            columns: names of columns of `kinds`; the table `kinds.KINDS` is there afterwards.
-            kinds: a table of all kinds of votes that occur, by default `kinds.KINDS`, with its `written` columns.
-        """
+    def votes_by_kind(self) -> str:
+        """SQL of the votes: the user's `name`, the `kind`, and how many `n` of its like; makes the table of kinds."""
         _ = self._kinds
         relation, votes = self.tally
         pairs = zip(few(self.recipe), written(self.recipe), strict=True)
@@ -125,8 +119,7 @@ class ComparisonLog:
         # A text that is not blank is its own id, and others are not in a checked log.
         name = ident(user) if self.recipe.source.columns[user] == "VARCHAR" else self.recipe.values["user"]
         named = f"(SELECT *, {name} AS {_NAME}, {votes} AS {_VOTES} FROM {relation})"
-        told = "".join(f", k.{column}" for column in columns)
-        return f"(SELECT v.{_NAME} AS name, v.{_VOTES} AS n{told} FROM {named} v JOIN {kinds} k ON {same})"
+        return f"(SELECT v.{_NAME} AS name, v.{_VOTES} AS n, k.kind FROM {named} v JOIN {KINDS} k ON {same})"
 
     def query(self, sql: str, **tables: Any) -> pa.Table:
         """Run SQL over the view `log`.
@@ -222,8 +215,12 @@ class ComparisonLog:
             InputError: The source has changed since it was read.
         """
         self.recipe.source.check_unchanged()
+        if self._fingerprint is None and told_by_kind(self.recipe):
+            from .grouping import count_kinds
+
+            count_kinds(self)  # the fingerprint comes about with the counts
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self)
+            self._fingerprint = print_of_rows(self)
         return self._fingerprint
 
     def keep_fingerprint(self, found: str) -> None:
