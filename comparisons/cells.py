@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .patterns import Patterns, find_patterns
+from .patterns import Patterns, entries_of, find_patterns, starts_of
 from .schema import Schema
 
 Integers = NDArray[np.int64]
@@ -108,3 +108,10 @@ class Counts:
     def patterns(self) -> Patterns:
         """Merge the users whose counts are equal in every cell."""
         return find_patterns(self)
+
+    def of_users(self, which: Integers) -> "Counts":
+        """Some of the users, (user,) rising, with all the cells."""
+        entry, indptr = entries_of(starts_of(self.user, len(self.users)), which)
+        user = np.repeat(np.arange(len(which)), np.diff(indptr))
+        multiplicity = None if self.multiplicity is None else self.multiplicity[which]
+        return Counts(self.users[which], self.cells, user, self.cell[entry], self.count[entry], multiplicity)

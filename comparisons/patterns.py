@@ -37,6 +37,14 @@ class Patterns:
     def __len__(self) -> int:
         return len(self.size)
 
+    def some(self, which: NDArray[np.int64]) -> Patterns:
+        """Some of the patterns by themselves, in this order, each the pattern of one user."""
+        entry, indptr = entries_of(self.indptr, which)
+        return Patterns(
+            indptr, self.cell[entry], self.count[entry], self.multiplicity[which], np.arange(len(which)),
+            self.size[which],
+        )  # fmt: skip
+
 
 def _mix(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """Scramble 64-bit words (the finaliser of splitmix64)."""
@@ -55,42 +63,72 @@ def _signatures(counts: Counts, start: NDArray[np.int64], seed: int) -> NDArray[
     return signature
 
 
+def starts_of(user: NDArray[np.int64], n_users: int) -> NDArray[np.int64]:
+    """Where the entries of each user start, (user + 1,)."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(user, minlength=n_users), dtype=np.int64)])
+
+
+def entries_of(start: NDArray[np.int64], users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The entries of some users one after the other, (entry,), and where each user's begin among them, (user + 1,)."""
+    sizes = start[users + 1] - start[users]
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    return np.arange(indptr[-1]) - np.repeat(indptr[:-1] - start[users], sizes), indptr
+
+
 def find_patterns(counts: Counts) -> Patterns:
     """Group users by their counts.
 
-    The groups are found by a 128-bit signature and then verified entry by entry, so they are exact. Their order
-    depends only on the cells and counts, not on the users' names.
+    The groups are found by a 64-bit signature and then verified entry by entry, so they are exact. Their order depends
+    only on the cells and counts, not on the users' names.
     """
     n_users = len(counts.users)
-    start = np.searchsorted(counts.user, np.arange(n_users + 1)).astype(np.int64)
-    for seed in range(1, 100, 4):
-        keys = _signatures(counts, start, seed), _signatures(counts, start, seed + 2)
-        length = np.diff(start)
-        order = np.lexsort((*keys, length))
+    start = starts_of(counts.user, n_users)
+    for seed in range(1, 100, 2):
+        signature = _signatures(counts, start, seed)
+        order = np.argsort(signature)
         new = np.ones(n_users, bool)
-        new[1:] = np.any([np.diff(key[order]) != 0 for key in (*keys, length)], axis=0)
+        new[1:] = np.diff(signature[order]) != 0
+        number = np.cumsum(new) - 1
+        first = order[new]
         pattern_of_user = np.empty(n_users, np.int64)
-        pattern_of_user[order] = np.cumsum(new) - 1
-        representative = order[new]
-        if _same(counts, start, representative[pattern_of_user]):
+        pattern_of_user[order] = number
+        if _same(counts, start, order[~new], first[number[~new]]):
             break
-    else:  # pragma: no cover - needs 25 collisions of 128-bit words in a row
+    else:  # pragma: no cover - needs 50 collisions of 64-bit words in a row
         raise RuntimeError("users could not be told apart")
-    sizes = length[representative]
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    entry = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - start[representative], sizes)
+    # The shortest first, as the layout of rows likes it.
+    by_length = np.argsort(np.diff(start)[first], kind="stable")
+    place = np.empty_like(by_length)
+    place[by_length] = np.arange(len(by_length))
+    return _patterns(counts, start, first[by_length], place[pattern_of_user])
+
+
+def own_patterns(counts: Counts) -> Patterns:
+    """A pattern for every user, without looking for users with equal counts."""
+    n = len(counts.users)
+    return _patterns(counts, starts_of(counts.user, n), np.arange(n), np.arange(n))
+
+
+def _patterns(
+    counts: Counts, start: NDArray[np.int64], representative: NDArray[np.int64], pattern_of_user: NDArray[np.int64]
+) -> Patterns:
+    entry, indptr = entries_of(start, representative)
     count = counts.count[entry]
+    owner = np.repeat(np.arange(len(representative)), np.diff(indptr))
     return Patterns(
         indptr=indptr,
         cell=counts.cell[entry],
         count=count,
         multiplicity=np.bincount(pattern_of_user, counts.multiplicity, len(representative)).astype(np.float64),
         pattern_of_user=pattern_of_user,
-        size=counts.n_comparisons()[representative],
+        size=np.bincount(owner, weights=count, minlength=len(representative)),
     )
 
 
-def _same(counts: Counts, start: NDArray[np.int64], twin: NDArray[np.int64]) -> bool:
-    """Whether every user's entries equal those of its `twin` (user,), which has as many."""
-    entry = np.arange(len(counts.cell)) + (start[twin] - start[:-1])[counts.user]
-    return bool(np.all(counts.cell == counts.cell[entry]) and np.all(counts.count == counts.count[entry]))
+def _same(counts: Counts, start: NDArray[np.int64], users: NDArray[np.int64], twins: NDArray[np.int64]) -> bool:
+    """Whether the entries of some users equal those of their twins, (user,) each."""
+    lengths = np.diff(start)
+    if not np.array_equal(lengths[users], lengths[twins]):
+        return False
+    (one, _), (other, _) = entries_of(start, users), entries_of(start, twins)
+    return bool(np.all(counts.cell[one] == counts.cell[other]) and np.all(counts.count[one] == counts.count[other]))

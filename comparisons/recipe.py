@@ -124,7 +124,7 @@ class Recipe:
             (name, f"contains({value}, chr(0))", "the value holds a NUL character", "remove it"),
             (
                 name,
-                f"length({value}) > {_LONGEST}",
+                f"CASE WHEN strlen({value}) > {_LONGEST} THEN length({value}) > {_LONGEST} ELSE false END",
                 f"the value is longer than {_LONGEST} characters, expected a name or an id",
                 "is this a column of texts? name the right one",
             ),
