@@ -106,7 +106,11 @@ def find_patterns(counts: Counts) -> Patterns:
 def own_patterns(counts: Counts) -> Patterns:
     """A pattern for every user, without looking for users with equal counts."""
     n = len(counts.users)
-    return _patterns(counts, starts_of(counts.user, n), np.arange(n), np.arange(n))
+    return Patterns(
+        indptr=starts_of(counts.user, n), cell=counts.cell, count=counts.count,
+        multiplicity=np.ones(n) if counts.multiplicity is None else counts.multiplicity,
+        pattern_of_user=np.arange(n), size=counts.n_comparisons(),
+    )  # fmt: skip
 
 
 def _patterns(

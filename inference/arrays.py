@@ -23,6 +23,8 @@ from ..models.component import CellView
 from ..models.namespace import jax_namespace
 
 __all__ = [
+    "DENSE_CELLS",
+    "DENSE_SIZE",
     "JNP",
     "Dense",
     "Group",
@@ -39,7 +41,8 @@ JNP = jax_namespace()
 
 # Entries or patterns in a chunk: bounds memory at about 32,768 entries x 96 nodes x 8 bytes = 25 MB.
 _ENTRIES, _PATTERNS = 32768, 4096
-_DENSE_CELLS, _DENSE_SIZE = 256, 128
+DENSE_CELLS, DENSE_SIZE = 256, 128
+"""Cells, and votes of a user, up to which counts are a matrix."""
 # Repeated comparisons are written out one by one while that makes no more than this many times the entries.
 _WRITTEN_OUT = 1.25
 _SHALLOW = 8  # rows of a pattern that count as few
@@ -149,7 +152,7 @@ def rounded(n: int, least: int = 8) -> int:
 def lay_out(patterns: Patterns, n_cells: int, dense: bool | None = None) -> tuple[Group, Layout]:
     """Arrange patterns as arrays; `dense` None chooses by the data."""
     if dense is None:
-        dense = n_cells <= _DENSE_CELLS and float(patterns.size.max(initial=0.0)) <= _DENSE_SIZE
+        dense = n_cells <= DENSE_CELLS and float(patterns.size.max(initial=0.0)) <= DENSE_SIZE
     return _dense(patterns, rounded(n_cells, 16)) if dense else _sparse(patterns)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, InputError
 from ..comparisons.log import ComparisonLog
+from ..comparisons.patterns import Patterns
 from ..comparisons.schema import Schema
 from ..models.attention import Attention
 from ..models.behavior import BehaviorModel
@@ -27,7 +28,9 @@ from .em import MarginalEM, starting_points
 from .label import LabelEM
 from .modes import canonical, label_modes, merged, modes_of
 from .pooled import Pooled
+from .posteriors import Globals, patterns_of
 from .results import Fit, Mode
+from .sampled_users import ERROR, check_source, first_sample, larger, shift
 from .scoring import DRAWS, estimate
 from .users import Workload, workload
 
@@ -51,6 +54,11 @@ _POOLED = (
     "{scale} is the mode of its own density, all else integrated out by Laplace's method; objective_trace is at that "
     "{scale}"
 )
+_SAMPLED = (
+    "the globals are from a random sample of {m:,} of {n:,} users, which may put attentiveness off by {error:.4f} "
+    "(root mean square); objective, standard errors and modes are those of the sample, attentiveness is everybody's; "
+    "globals_from='all' takes every user"
+)
 _RESTLESS = "{scale} did not come to rest: give it (category_scale=...), or sample"
 
 
@@ -67,6 +75,7 @@ class Settings:
     level: float = 0.9
     seed: int = 0
     progress: Progress | None = None
+    globals_from: str | int = "auto"
 
     def reporter(self, stage: str) -> Callable[[int, float], None]:
         """A callback (iteration, objective) for one stage."""
@@ -94,6 +103,7 @@ class Settings:
             raise EarnestError(f"seed={self.seed!r}: expected a whole number, 0 or more")
         if not 0 < self.level < 1:
             raise EarnestError(f"level={self.level!r}: expected a probability between 0 and 1")
+        check_source(self.globals_from)
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,7 @@ def fit_em(
     level: float = 0.9,
     seed: int = 0,
     progress: Progress | None = None,
+    globals_from: str | int = "auto",
 ) -> Fit:
     """Fit a behavioural model by expectation-maximisation.
 
@@ -138,8 +149,14 @@ def fit_em(
         start: starting values {name: value} instead (the others as in the first start).
         user_prior: (a, b) of a Beta prior of each user's attentiveness in label EM; (1, 1) is none.
         level: probability content of the users' intervals.
-        seed: of the draws behind the users' intervals; nothing else is random.
+        seed: of the draws behind the users' intervals, and of the sample of users, where there is one; nothing else is
+            random.
         progress: called with (stage, iteration, objective).
+        globals_from: users from whom the globals are estimated. "auto": all of them, but of more than 65,536 users
+            whose counts differ a random sample, as large as it takes for no more error than 0.003 in attentiveness
+            (root mean square; the fit's notes say how much it is). "all", or a number of users. Every user's
+            attentiveness is then computed from all the user's votes, given the globals; objective and standard errors
+            are those of the sample.
 
     Returns:
         the fit; look at `status` and `notes`.
@@ -153,7 +170,9 @@ def fit_em(
     if not isinstance(model, BehaviorModel):
         raise EarnestError(f"fit_em(model=...): expected a BehaviorModel, got {model!r}")
     pair = tuple(user_prior) if isinstance(user_prior, list) else user_prior
-    settings = Settings(method, objective, max_iterations, tolerance, accelerate, pair, level, seed, progress)
+    settings = Settings(
+        method, objective, max_iterations, tolerance, accelerate, pair, level, seed, progress, globals_from
+    )
     if not isinstance(log, ComparisonLog):
         raise EarnestError(f"fit_em(log=...): expected a log from read_comparisons, got {type(log).__name__}")
     counts = model.count(log)
@@ -189,9 +208,14 @@ def fit_counts(
         points = [table.pack({**first, **start})]
     if not restarts:
         points = points[:1]
-    work = work or workload(counts, dense=False if settings.method == "label" else None)
-    engine = _fit_marginal if settings.method == "marginal" else _fit_label
-    ascent, normal, modes, notes = engine(model, work, points, settings)
+    patterns = None
+    if work is None and settings.method == "marginal":
+        patterns = patterns_of(counts)
+        ascent, normal, modes, notes = _fit_sampled(model, counts, patterns, points, settings)
+    else:
+        work = work or workload(counts, dense=False)
+        engine = _fit_marginal if settings.method == "marginal" else _fit_label
+        ascent, normal, modes, notes = engine(model, work, points, settings)
     if effects is not None and model.crossed is not None:
         mean, sd = effects_at(model.crossed, table, ascent.free)
         effects = replace(effects, mean=mean, sd=sd)
@@ -223,7 +247,25 @@ def fit_counts(
     )
     _say(settings, "users' intervals", 0, ascent.trace[-1] if ascent.trace else np.nan)
     fit = replace(fit, notes=(*fit.notes, *_boundary_notes(fit)))
-    return replace(fit, attentiveness=estimate(fit, counts, by_pair=False, draws=DRAWS))
+    return replace(fit, attentiveness=estimate(fit, counts, by_pair=False, draws=DRAWS, patterns=patterns))
+
+
+def _fit_sampled(
+    model: BehaviorModel, counts: Counts, patterns: Patterns, points: list[np.ndarray], settings: Settings
+) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
+    """Marginal EM on all users, or on as many of a long log's as it takes."""
+    sample = first_sample(counts, len(patterns), settings.globals_from, settings.seed)
+    if sample is None:
+        return _fit_marginal(model, workload(counts, patterns=patterns), points, settings)
+    while True:
+        ascent, normal, modes, notes = _fit_marginal(model, workload(sample.counts), points, settings)
+        error = shift(Globals(model, ascent.free, normal.centre, normal.spread, settings.seed), sample)
+        if sample.asked or error <= ERROR or sample.size == len(sample.order):
+            break
+        # Where the smaller sample led; its other modes stay behind.
+        sample, points = larger(counts, sample), [ascent.free]
+    note = _SAMPLED.format(m=sample.size, n=len(sample.order), error=error)
+    return ascent, normal, modes, [note, *notes]
 
 
 def _check_label(model: BehaviorModel, schema: Schema) -> None:

@@ -13,14 +13,16 @@ from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
+from ..comparisons.patterns import Patterns
 from ..models.component import Continuous
 from .arrays import JNP, float64
 from .cohorts import cohorts_of
 from .effects import check_pairs, renumbered, with_known
 from .label import best_attentiveness
 from .merge import usable_schema
+from .posteriors import Globals, patterns_of, posteriors
 from .results import Fit
-from .users import carried_intervals, kind_probabilities, probabilities_above, summarise, workload
+from .users import kind_probabilities, probabilities_above, workload
 
 __all__ = [
     "attentiveness_for", "count_for", "kinds", "population_density", "probability_above", "score", "user_frame",
@@ -71,19 +73,21 @@ def score(fit: Fit, log: ComparisonLog, draws: int = DRAWS) -> pd.DataFrame:
     return estimate(fit, counts, by_pair, draws)
 
 
-def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.DataFrame:
-    """Attentiveness of the users in `counts` at the fit's globals."""
-    work = workload(counts, usable_schema(fit.schema, counts, by_pair), dense=False if fit.method == "label" else None)
-    tail = (1 - fit.level) / 2
+def estimate(
+    fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS, patterns: Patterns | None = None
+) -> pd.DataFrame:
+    """Attentiveness of the users in `counts` (and their patterns, where they are known) at the fit's globals."""
+    schema, tail = usable_schema(fit.schema, counts, by_pair), (1 - fit.level) / 2
     if fit.method == "label":
+        work = workload(counts, schema, dense=False)
         parts = best_attentiveness(fit.model, fit.free, work.problem, fit.user_prior)
         mean, sd = (work.layout.patterns(part)[work.pattern_of_user] for part in parts)
         half = float(norm.ppf(1 - tail)) * sd
         return user_frame(fit, counts, mean, sd, np.clip(np.stack([mean - half, mean + half], axis=1), 0.0, 1.0))
-    summary = summarise(fit.model, fit.free, work)
-    interval = carried_intervals(fit.model, fit.centre, fit.spread, work, (tail, 1 - tail), draws, fit.seed)
-    of_user = work.pattern_of_user
-    return user_frame(fit, counts, summary.mean[of_user], summary.sd[of_user], interval[of_user])
+    at = Globals(fit.model, fit.free, fit.centre, fit.spread, fit.seed)
+    return user_frame(
+        fit, counts, *posteriors(at, counts, schema, (tail, 1 - tail), draws, patterns or patterns_of(counts))
+    )
 
 
 def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from scipy.stats import norm, qmc
 
 from ..comparisons.cells import Counts
 from ..comparisons.context import TIMESTAMP
+from ..comparisons.patterns import Patterns
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
 from ..models.component import Finite
@@ -63,15 +64,18 @@ class Summary:
     quantiles: np.ndarray
 
 
-def workload(counts: Counts, schema: Schema | None = None, dense: bool | None = None) -> Workload:
-    """Compress counts to patterns and arrange them as arrays."""
-    patterns = counts.patterns()
+def workload(
+    counts: Counts, schema: Schema | None = None, dense: bool | None = None, patterns: Patterns | None = None
+) -> Workload:
+    """Compress counts to patterns (or take these) and arrange them as arrays."""
+    patterns = patterns or counts.patterns()
     # A model that looks at time may look at the order of a user's votes, which a matrix of counts does not have.
     dense = False if TIMESTAMP in counts.cells.context else dense
     group, layout = lay_out(patterns, len(counts.cells), dense)
     cells = device_cells(counts.cells, schema)
     counted = np.zeros(len(cells))
-    counted[: len(counts.cells)] = counts.totals()
+    of_entry = patterns.count * np.repeat(patterns.multiplicity, np.diff(patterns.indptr))
+    counted[: len(counts.cells)] = np.bincount(patterns.cell, weights=of_entry, minlength=len(counts.cells))
     return Workload(counts, layout, Problem(cells, group, counted), patterns.pattern_of_user)
 
 
@@ -88,7 +92,7 @@ def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Se
         return Summary(np.zeros(0), np.zeros(0), np.zeros((0, len(levels))))
     nodes = nodes_at(model, free, work.problem)
     # Without levels of one's own the strata of `carried_intervals` save a second compilation.
-    parts = _summaries(model, free, work.problem, nodes, tuple(levels) or _STRATA)
+    parts = _summaries(model, free, work.problem, nodes, np.asarray(tuple(levels) or _STRATA))
     mean, sd, quantiles = (work.layout.patterns(part) for part in parts)
     return Summary(mean, sd, quantiles if len(levels) else quantiles[:, :0])
 
@@ -178,18 +182,18 @@ def carried_intervals(
     drawn = []
     for point in points:
         nodes = nodes_at(model, point, work.problem)
-        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, _STRATA)[2]))
+        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, np.asarray(_STRATA))[2]))
     # A finite population has no attentiveness between its levels.
     finite = isinstance(model.attentiveness.latents(work.problem.cells.schema), Finite)
     method: Literal["inverted_cdf", "linear"] = "inverted_cdf" if finite else "linear"
     return np.asarray(np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1, method=method).T)
 
 
-@partial(jax.jit, static_argnames=("model", "levels"))
+@partial(jax.jit, static_argnames=("model",))
 def _summaries(
-    model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, levels: tuple[float, ...]
-) -> tuple[Any, Any, Any]:
-    """Mean and sd (chunk, pattern) and quantiles (chunk, pattern, quantile)."""
+    model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, levels: Any
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Mean and sd (chunk, pattern) and quantiles (chunk, pattern, quantile) at levels (quantile,)."""
     schema = problem.cells.schema
     values = model.table(schema).unpack(JNP, free)
     chances = chances_of(model, values, problem.cells)
@@ -225,7 +229,7 @@ def mean_and_sd(branches: tuple[int, ...], parts: list[Any], eta: Any) -> tuple[
     return mean, jnp.sqrt(jnp.maximum(variance, 0.0))
 
 
-def _branched_quantiles(branches: tuple[int, ...], parts: list[Any], logit: Any, levels: tuple[float, ...]) -> Any:
+def _branched_quantiles(branches: tuple[int, ...], parts: list[Any], logit: Any, levels: Any) -> Any:
     """Quantiles of a factor times eta: below 0, at 0, and above it, (pattern, quantile)."""
     if branches == (1,):
         return _quantiles(parts[0], logit, jnp.asarray(levels))
@@ -309,7 +313,7 @@ def refinement(size: int, parts: int = 4) -> tuple[np.ndarray, np.ndarray]:
     return integral, refine
 
 
-def _step_quantiles(weights: Any, eta: Any, levels: tuple[float, ...]) -> Any:
+def _step_quantiles(weights: Any, eta: Any, levels: Any) -> Any:
     """Quantiles of a distribution on finitely many levels, (pattern, quantile)."""
     order = jnp.argsort(eta, axis=1)
     cumulative = jnp.cumsum(jnp.take_along_axis(weights, order, axis=1), axis=1)

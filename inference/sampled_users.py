@@ -1,0 +1,93 @@
+"""The globals of a long log, from a random sample of its users.
+
+Where nearly every user has counts of his own, an iteration of EM costs as much as there are users, and a few thousand
+of them say nearly all about the globals. How much the rest could still say is known: the sample's own standard errors
+tell by how much the globals, and through them users' attentiveness, may be off. The sample grows until that is little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, qmc
+
+from ..comparisons.cells import Counts
+from ..comparisons.errors import EarnestError, check_whole
+from .draws import around
+from .posteriors import Globals
+from .users import summarise, workload
+
+__all__ = ["ERROR", "Sample", "check_source", "first_sample", "larger", "shift"]
+
+ERROR = 0.01
+"""How far, root mean square over users, attentiveness may be off for want of the users outside the sample. After twenty
+votes a user's own posterior has a standard deviation of 0.15 or more, which this widens by a five-hundredth."""
+
+# The first sample finds the modes, and should not be dear.
+_FIRST, _TIMES = 4096, 4  # users of the first sample, and how much larger the next is
+_MANY = 65_536  # patterns up to which all are taken
+_DRAWS, _LOOKED_AT = 16, 512
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Users from whom the globals are estimated.
+
+    Attributes:
+        counts: their counts, with the cells of all.
+        order: all users in random order, of which the sample has the first, (user,).
+        asked: whether this many were asked for: then the sample does not grow.
+    """
+
+    counts: Counts
+    order: np.ndarray
+    asked: bool
+
+    @property
+    def size(self) -> int:
+        """Users in the sample."""
+        return len(self.counts.users)
+
+
+def check_source(globals_from: str | int) -> None:
+    """Raise an `EarnestError` unless this says where globals come from."""
+    if globals_from in ("auto", "all"):
+        return
+    if isinstance(globals_from, str):
+        raise EarnestError(f"globals_from={globals_from!r}: expected 'auto', 'all' or a number of users")
+    check_whole("globals_from", globals_from, 1)
+
+
+def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed: int) -> Sample | None:
+    """The users to begin with; None for all of them."""
+    n = len(counts.users)
+    if globals_from == "all" or (globals_from == "auto" and n_patterns <= _MANY):
+        return None
+    size = _FIRST if isinstance(globals_from, str) else min(int(globals_from), n)
+    order = np.random.default_rng([seed, 8]).permutation(n)
+    return _taken(counts, order, size, asked=globals_from != "auto")
+
+
+def larger(counts: Counts, sample: Sample) -> Sample:
+    """A sample of four times as many users, with those of the last one."""
+    return _taken(counts, sample.order, min(sample.size * _TIMES, len(sample.order)), sample.asked)
+
+
+def _taken(counts: Counts, order: np.ndarray, size: int, asked: bool) -> Sample:
+    return Sample(counts.of_users(np.sort(order[:size])), order, asked)
+
+
+def shift(at: Globals, sample: Sample) -> float:
+    """How far users' attentiveness may be off for want of the others, root mean square over users and draws.
+
+    The others leave the part 1 - m / n of the variance that the globals have after m of n users.
+    """
+    some = np.arange(0, sample.size, max(sample.size // _LOOKED_AT, 1))[:_LOOKED_AT]
+    counts = sample.counts.of_users(some)
+    work = workload(counts)
+    uniform = qmc.LatinHypercube(d=at.free.size, rng=np.random.default_rng(at.seed)).random(_DRAWS)
+    noise = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) * np.sqrt(1 - sample.size / len(sample.order))
+    means = [summarise(at.model, point, work).mean for point in around(at.free, at.spread, noise)]
+    moved = np.stack(means) - summarise(at.model, at.free, work).mean
+    return float(np.sqrt(np.mean(moved[:, work.pattern_of_user] ** 2)))
