@@ -2,9 +2,9 @@
 
     python benchmarks/vote_logs.py --votes 10_000_000 --models 4 --folder /tmp/logs    # a Parquet file and the truth
 
-Attentiveness is Beta(2, 1.5); models have skills from -1 to 1, and a user who attends follows Bradley and Terry's model
-with Davidson's ties; one who does not takes the left response (45 %), the right one (35 %) or says tie (20 %). Users are
-a twentieth of the votes, and some are busier than others: the busiest of five million give a few thousand votes.
+Attentiveness is Beta(2, 1.5); models have skills from -1 to 1, and a user who attends follows Bradley and Terry's
+model with Davidson's ties; one who does not takes the left response (45 %), the right one (35 %) or says tie (20 %).
+Users are a twentieth of the votes, and some are busier than others: the busiest of five million give a few thousand.
 """
 
 from __future__ import annotations

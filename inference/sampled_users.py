@@ -7,13 +7,16 @@ tell by how much the globals, and through them users' attentiveness, may be off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm, qmc
 
 from ..comparisons.cells import Counts
+from ..comparisons.context import TIMESTAMP
 from ..comparisons.errors import EarnestError, check_whole
+from ..comparisons.patterns import starts_of
+from .arrays import DENSE_CELLS, DENSE_SIZE
 from .draws import around
 from .posteriors import Globals
 from .users import summarise, workload
@@ -75,7 +78,25 @@ def larger(counts: Counts, sample: Sample) -> Sample:
 
 
 def _taken(counts: Counts, order: np.ndarray, size: int, asked: bool) -> Sample:
-    return Sample(counts.of_users(np.sort(order[:size])), order, asked)
+    """The first users in random order."""
+    some = counts.of_users(np.sort(order[:size]))
+    if len(counts.cells) <= DENSE_CELLS and TIMESTAMP not in counts.cells.context:
+        some = _thinned(some, np.random.default_rng([size, 9]))
+    return Sample(some, order, asked)
+
+
+def _thinned(counts: Counts, rng: np.random.Generator) -> Counts:
+    """As many of a busy user's votes, at random, as a matrix of counts may have: finer nodes of all would cost more.
+
+    Given attentiveness one vote is as good as another, so that this loses a little of what the votes say and adds
+    nothing to it.
+    """
+    start, count = starts_of(counts.user, len(counts.users)), counts.count.copy()
+    for user in np.flatnonzero(counts.n_comparisons() > DENSE_SIZE):
+        own = slice(start[user], start[user + 1])
+        count[own] = rng.multivariate_hypergeometric(count[own].astype(np.int64), DENSE_SIZE)
+    kept = count > 0
+    return replace(counts, user=counts.user[kept], cell=counts.cell[kept], count=count[kept])
 
 
 def shift(at: Globals, sample: Sample) -> float:
