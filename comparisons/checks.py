@@ -16,6 +16,9 @@ from .sql import ident, literal
 _SHOWN = 80  # characters of a wrong value that a message repeats
 
 
+_SET_ASIDE = "on_bad_rows='quarantine' sets such rows aside in a file."
+
+
 @dataclass(frozen=True)
 class Findings:
     """What the first pass over a source found.
@@ -115,8 +118,10 @@ def _shown(value: object) -> str:
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
-def first_fault(connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: int) -> EarnestError:
-    """The error for the first unusable row."""
+def first_fault(
+    connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: int, hint: str = _SET_ASIDE
+) -> EarnestError:
+    """The error for the first unusable row of `n_bad`; `hint` is the message's last sentence."""
     [(row, fault)] = query(connection, recipe, f"{bad_rows_sql(recipe)} ORDER BY position LIMIT 1")
     standard = "comparison" if fault is None else recipe.faults[fault][0]
     column = recipe.columns[standard]
@@ -127,7 +132,7 @@ def first_fault(connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: in
     others = f" ({n_bad - 1:,} more rows cannot be used)" if n_bad > 1 else ""
     return InputError(
         f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. "
-        "on_bad_rows='quarantine' sets such rows aside in a file."
+        f"{hint}"
     )
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import numpy as np
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from .errors import EarnestError
 from .recipe import Recipe
-from .schema import OUTCOMES
+from .schema import OUTCOMES, Schema
 from .sources import Source
 from .sql import connect, ident
+
+if TYPE_CHECKING:
+    from .cells import Counts
 
 _IDENTITY = ("user", "model_a", "model_b", "winner", "comparison", "item", "category", "gold")
 
@@ -41,6 +44,9 @@ class ComparisonLog:
     """
 
     recipe: Recipe
+    by_pattern: ClassVar[bool] = False
+    """Whether `count_cells` knows its users by the pattern of their votes, not by name (a log on a cluster)."""
+
     notes: list[str] = field(default_factory=list)
     quarantined: int = 0
     quarantine_file: str | None = None
@@ -94,6 +100,12 @@ class ComparisonLog:
     def tally(self) -> tuple[str, str]:
         """Relation from which votes are counted, and SQL for how many are in a group of its rows."""
         return "log", "count(*)"
+
+    def counted_elsewhere(
+        self, ties: bool, context: tuple[str, ...], symmetric: bool, schema: Schema | None
+    ) -> Counts | None:
+        """Counts of a log that is counted where its rows are, such as on a cluster (see `count_cells`); None: here."""
+        return None
 
     def query(self, sql: str, **tables: Any) -> pa.Table:
         """Run SQL over the view `log`.

@@ -39,7 +39,7 @@ from .results import Fit
 from .scoring import count_for
 from .users import Workload, workload
 
-__all__ = ["label_entries", "label_table", "responsibilities", "restricted"]
+__all__ = ["label_entries", "label_table", "pattern_labels", "responsibilities", "restricted"]
 
 _QUANTITIES, _RATES = ("attentiveness", "responsibility", "weight"), ("label_noise", "label_noise_posterior")
 
@@ -78,6 +78,21 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
     return _both_orders(fit, frame)
 
 
+@float64
+def pattern_labels(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+    """Quantities (see `label_table`) of every cell of every pattern of a log on a cluster.
+
+    Users are judged by their votes in this log.
+
+    Returns:
+        data frame with pattern, cell and the quantities.
+    """
+    counts, by_pair = count_for(fit, log)
+    entries = label_entries(fit, counts, usable_schema(fit.schema, counts, by_pair))
+    names = {"pattern": as_names(counts.users)[counts.user], "cell": counts.cell.astype(np.int32)}
+    return pd.DataFrame({**names, **{name: entries[name] for name in (*_QUANTITIES, *_RATES)}})
+
+
 def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
     """See `Fit.responsibilities`."""
     table = label_table(fit, log)
@@ -97,7 +112,9 @@ def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
     """See `Fit.leave_one_out_information`."""
     if log is None:
         entries = label_entries(fit, fit.counts, fit.schema)
-        return float((fit.counts.count * np.maximum(entries["weight"], 0.0) ** 2).sum())
+        counts = fit.counts
+        times = 1.0 if counts.multiplicity is None else counts.multiplicity[counts.user]
+        return float((times * counts.count * np.maximum(entries["weight"], 0.0) ** 2).sum())
     table = label_table(fit, log)
     # An undirected model lists each vote in both orders.
     twice = 1.0 if fit.model.directed else 2.0

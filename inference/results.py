@@ -61,7 +61,8 @@ class Fit:
         covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
         centre, spread: centre (size,) and covariance (size, size) of the normal approximation behind the intervals, on
             the free scale; see `MarginalEM.laplace`.
-        attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
+        attentiveness: data frame with user, comparisons, mean, sd, lower, upper; of a log on a cluster with pattern and
+            users (how many have it) instead of user, see `SparkLog.attentiveness` for each user's own. Mean and sd are those of the posterior
             given the estimated globals; the interval also carries the globals' uncertainty. In label EM `mean` is the
             estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1.
         objective_trace: objective after each accepted iteration, nats.
@@ -194,6 +195,17 @@ class Fit:
         from .labels import label_table
 
         return label_table(self, log)
+
+    @property
+    def counted_by(self) -> tuple[bool, tuple[str, ...], bool, Schema]:
+        """How votes are told apart: ties, context, whether the order of the models is left out, and the names."""
+        return self.model.preference.allows_ties, self.context, not self.model.directed, self.schema
+
+    def pattern_labels(self, log: ComparisonLog) -> pd.DataFrame:
+        """Per-label quantities for every cell of every pattern of a log on a cluster. See `inference.labels`."""
+        from .labels import pattern_labels
+
+        return pattern_labels(self, log)
 
     def leave_one_out_information(self, log: ComparisonLog | None = None) -> float:
         """Effective labels under leave-one-out weights, sum_n m_(u,-n)^2, of a log (default: the fit's own)."""

@@ -46,14 +46,17 @@ def count_for(fit: Fit, log: ComparisonLog) -> tuple[Counts, bool]:
 
 
 def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, interval: np.ndarray) -> pd.DataFrame:
-    """The data frame of users, from per-user arrays; `interval` is (user, 2)."""
+    """The data frame of users (or patterns and how many have each), from per-user arrays; `interval` is (user, 2)."""
     comparisons = np.rint(counts.n_comparisons()).astype(np.int64)
     known = fit.model.attends(counts.users)
     mean, sd = np.where(known, 1.0, mean), np.where(known, 0.0, sd)
     interval = np.where(known[:, None], 1.0, interval)
+    known_by = {"user": as_names(counts.users)}
+    if counts.multiplicity is not None:
+        known_by = {"pattern": as_names(counts.users), "users": np.rint(counts.multiplicity).astype(np.int64)}
     return pd.DataFrame(
         {
-            "user": as_names(counts.users),
+            **known_by,
             "comparisons": comparisons,
             "mean": mean,
             "sd": sd,
@@ -88,6 +91,9 @@ def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.
 
 def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     """See `Fit.attentiveness_for`."""
+    if log.by_pattern or fit.counts.multiplicity is not None:
+        both = log.by_pattern and fit.counts.multiplicity is not None
+        return fit.attentiveness if both and fit.fingerprint == log.fingerprint() else score(fit, log)
     users = as_names(log.users)
     known = fit.attentiveness[fit.attentiveness["user"].isin(users)]
     if len(known) == len(users):
