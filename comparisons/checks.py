@@ -130,10 +130,7 @@ def first_fault(
     )
     _, wrong, remedy = describe(recipe, fault, value)
     others = f" ({n_bad - 1:,} more rows cannot be used)" if n_bad > 1 else ""
-    return InputError(
-        f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. "
-        f"{hint}"
-    )
+    return InputError(f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. {hint}")
 
 
 def reason_sql(recipe: Recipe) -> str:

@@ -19,7 +19,8 @@ _ACCEPTED = (
 def is_spark(source: Any) -> bool:
     """Whether something is a Spark data frame, classic or Connect; PySpark is not imported to find out."""
     return any(
-        kind.__name__ == "DataFrame" and f"{kind.__module__}.".startswith("pyspark.sql.") for kind in type(source).__mro__
+        kind.__name__ == "DataFrame" and f"{kind.__module__}.".startswith("pyspark.sql.")
+        for kind in type(source).__mro__
     )
 
 

@@ -47,8 +47,8 @@ def read_comparisons(
 
     Args:
         source: A path or pattern, or a list of them (CSV, TSV, JSONL, JSON, Parquet; the text formats also .gz or
-            .zst), or a data frame (pandas, Polars, Arrow, DuckDB relation, or any other that narwhals knows). The rows of a
-            Spark data frame stay on Spark: see `comparisons.spark.SparkLog`.
+            .zst), or a data frame (pandas, Polars, Arrow, DuckDB relation, or any other that narwhals knows). The rows
+            of a Spark data frame stay on Spark: see `comparisons.spark.SparkLog`.
         user: Column of who cast the vote.
         model_a: Column of the model whose response was shown first, on the left.
         model_b: Column of the other model.
@@ -85,7 +85,7 @@ def read_comparisons(
         **{"category": category, "timestamp": timestamp, "gold": gold},
     }
     if is_spark(source):
-        from .spark import read_spark
+        from .spark_read import read_spark
 
         return read_spark(source, named, outcomes, on_bad_rows)
     opened = open_source(source)

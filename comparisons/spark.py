@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
@@ -13,65 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .cells import Counts
-from .checks import fault_sql, first_fault, query, settle_guesses, survey
-from .columns import Columns, choose_columns
 from .context import PREVIOUS, TIMESTAMP
 from .counting import count_cells
-from .csv_files import check_names
 from .errors import EarnestError, InputError
 from .log import ComparisonLog
-from .outcomes import Outcomes
 from .protocols import FittedOnPatterns
-from .recipe import Recipe
 from .schema import Schema
-from .sources import VIEW, FrameSource
 from .spark_rows import Rows, by_user, patterns
-from .sql import connect, ident
+from .spark_votes import KEYS, VOTES, Different, different, full_recipe
+from .sql import ident
 
-__all__ = ["SparkLog", "read_spark"]
+__all__ = ["SparkLog"]
 
-_LABEL = "the Spark data frame"
-_VOTES = "__earnest_votes"
-_KEYS = ("model_a", "model_b", "winner", "category", "gold")  # what is read before it is known what a model looks at
 _BROADCAST = 200_000  # patterns that are sent to every worker
 _ATTENTIVENESS = ("mean", "sd", "lower", "upper")
 _LABELS = ("attentiveness", "responsibility", "weight", "label_noise", "label_noise_posterior")
-
-
-@dataclass(frozen=True)
-class _Combinations(FrameSource):
-    """The different votes of a Spark data frame, users aside; the column of users holds the vote's number instead."""
-
-    keys: tuple[str, ...] = ()
-
-    def place(self, row: int) -> str:
-        shown = (f"{name}={_shown(self.table[name][row].as_py())}" for name in self.keys)
-        return f"{self.label}, rows with {', '.join(shown)}"
-
-
-@dataclass(eq=False, repr=False)
-class _Combined(ComparisonLog):
-    """The different votes as a log, each of a user of its own, counted as often as it was given."""
-
-    all_columns: list[str] = field(default_factory=list)
-
-    @property
-    def columns(self) -> list[str]:
-        return self.all_columns
-
-    @property
-    def tally(self) -> tuple[str, str]:
-        return "log", f"CAST(sum({_VOTES}) AS BIGINT)"
-
-
-@dataclass(frozen=True)
-class _Combinated:
-    """Combinations of some columns as Spark found them, and as a log of this machine."""
-
-    names: list[str]
-    kinds: Any
-    table: pa.Table
-    log: _Combined
 
 
 @dataclass(eq=False, repr=False)
@@ -88,7 +43,7 @@ class SparkLog(ComparisonLog):
     """
 
     rows: Rows | None = None
-    read: _Combinated | None = None
+    read: Different | None = None
     found: dict[str, str] = field(default_factory=dict)
     by_pattern: ClassVar[bool] = True
 
@@ -99,7 +54,7 @@ class SparkLog(ComparisonLog):
         return int(np.sum(self._read.table["votes"].to_numpy()))
 
     @property
-    def _read(self) -> _Combinated:
+    def _read(self) -> Different:
         if self.read is None:
             raise EarnestError("a SparkLog is made by read_comparisons(spark_dataframe)")
         return self.read
@@ -124,7 +79,7 @@ class SparkLog(ComparisonLog):
         return self._read.log.models
 
     def outcome_counts(self) -> dict[str, int]:
-        counted = self._read.log.query(f"SELECT winner, sum({_VOTES}) AS n FROM log GROUP BY 1").to_pydict()
+        counted = self._read.log.query(f"SELECT winner, sum({VOTES}) AS n FROM log GROUP BY 1").to_pydict()
         counts = dict(zip(counted["winner"], map(int, counted["n"]), strict=True))
         return {outcome: counts.get(outcome, 0) for outcome in ("model_a", "model_b", "tie")}
 
@@ -148,7 +103,7 @@ class SparkLog(ComparisonLog):
         when it is read from a file. Users enter by 64-bit hashes.
         """
         read = self._read
-        names = [name for name in _KEYS if name in read.log.recipe.values]
+        names = [name for name in KEYS if name in read.log.recipe.values]
         listed = ", ".join(map(ident, names))
         said = read.log.query(f'SELECT {listed} FROM log ORDER BY "row"').to_pydict()
         numbers = [read.table[name].to_pylist() for name in ("votes", "s0", "s1", "s2", "x")]
@@ -163,7 +118,7 @@ class SparkLog(ComparisonLog):
     ) -> Counts | None:
         """Counts whose users are patterns, each with its `multiplicity`; see `count_cells`."""
         found, cells = self._cells(ties, context, symmetric, schema)
-        table = patterns(by_user(self._rows.coded(found.names, found.kinds, found.table, cells.cell)))
+        table = patterns(by_user(self._rows.coded(found.names, found.table, cells.cell)))
         counts = _counted(table, cells)
         if (n := float(counts.totals().sum())) != len(self):
             raise InputError(
@@ -174,7 +129,7 @@ class SparkLog(ComparisonLog):
 
     def _cells(
         self, ties: bool, context: tuple[str, ...], symmetric: bool, schema: Schema | None
-    ) -> tuple[_Combinated, Counts]:
+    ) -> tuple[Different, Counts]:
         """Combinations of what a model looks at, and their cells: entry i of the counts is combination i."""
         for name in context:
             if name in (TIMESTAMP, PREVIOUS, "item"):
@@ -188,14 +143,14 @@ class SparkLog(ComparisonLog):
         counts = count_cells(found.log, ties=ties, context=context, symmetric=symmetric, schema=schema)
         return found, counts
 
-    def _combinations(self, context: tuple[str, ...]) -> _Combinated:
+    def _combinations(self, context: tuple[str, ...]) -> Different:
         if set(context) <= {"category", "gold"}:
             return self._read
-        rows, full = self._rows, _full(self._rows, self.found)
-        standard = [name for name in _KEYS if name in self.found and (name in _KEYS[:3] or name in context)]
+        rows, full = self._rows, full_recipe(self._rows, self.found)
+        standard = [name for name in KEYS if name in self.found and (name in KEYS[:3] or name in context)]
         own = [full.carried[name] for name in context if name in full.carried]
         columns = {name: self.found[name] for name in ("user", *standard)}
-        return _combined(rows, columns, own, self.recipe.outcomes, self.columns)
+        return different(rows, columns, own, self.recipe.outcomes, self.columns)
 
     def attentiveness(self, fit: FittedOnPatterns) -> Any:
         """Attentiveness of every user, a Spark data frame: user, comparisons, mean, sd, lower, upper.
@@ -237,7 +192,7 @@ class SparkLog(ComparisonLog):
     def _coded(self, fit: FittedOnPatterns) -> Any:
         ties, context, symmetric, schema = fit.counted_by
         found, cells = self._cells(ties, context, symmetric, schema)
-        return self._rows.coded(found.names, found.kinds, found.table, cells.cell)
+        return self._rows.coded(found.names, found.table, cells.cell)
 
     def _sent(self, frame: pd.DataFrame) -> Any:
         """A table of patterns on the engine; a small one to every worker."""
@@ -250,110 +205,6 @@ def check_fit(what: str, fit: Any) -> None:
     """Raise an `EarnestError` unless something is a fit."""
     if not hasattr(fit, "pattern_labels"):
         raise EarnestError(f"{what}(fit=...): expected a fit by fit_em, got {type(fit).__name__}")
-
-
-def read_spark(
-    frame: Any, named: Mapping[str, str | None], outcomes: Outcomes = None, on_bad_rows: str = "error"
-) -> SparkLog:
-    """Read a log on Spark and check it; see `read_comparisons`, whose arguments these are.
-
-    Raises:
-        InputError: Something is wrong with the data frame.
-    """
-    if on_bad_rows != "error":
-        raise InputError(
-            f"{_LABEL}: on_bad_rows={on_bad_rows!r} is not supported on Spark; set such rows aside there, with "
-            "frame.where(...)"
-        )
-    check_names(list(frame.columns), _LABEL)
-    if not frame.columns:
-        raise InputError(f"{_LABEL}: it has no columns")
-    chosen = choose_columns(_LABEL, list(frame.columns), named)
-    notes = _let_go(chosen)
-    rows = Rows(frame, _LABEL, chosen.columns["user"])
-    _check_ids(rows, chosen.columns.get("comparison"))
-    keys = {name: chosen.columns[name] for name in ("user", *_KEYS) if name in chosen.columns}
-    full = _full(rows, chosen.columns)
-    found = _combined(rows, keys, [], outcomes, [*chosen.columns, *full.carried])
-    if not found.table.num_rows:
-        raise InputError(f"{_LABEL}: the log is empty, it has column names but no rows")
-    _check_users(rows, found.table)
-    recipe = found.log.recipe
-    with connect() as connection:
-        recipe.source.attach(connection)
-        recipe, said = settle_guesses(recipe, survey(connection, recipe), chosen.guessed)
-        bad = f"SELECT sum({_VOTES}) FROM {VIEW} WHERE ({fault_sql(recipe)}) IS NOT NULL"
-        [(n_bad,)] = query(connection, recipe, bad)
-        if n_bad:
-            raise first_fault(connection, recipe, int(n_bad), "On Spark leave such rows out with frame.where(...).")
-    columns = {name: column for name, column in chosen.columns.items() if name in recipe.columns or name not in _KEYS}
-    log = _Combined(recipe, all_columns=[*columns, *_full(rows, columns).carried])
-    read = _Combinated(found.names, found.kinds, found.table, log)
-    return SparkLog(recipe, [*chosen.said(columns), *notes, *said], rows=rows, read=read, found=columns)
-
-
-def _let_go(chosen: Columns) -> list[str]:
-    """Ids of votes are looked at where they are named: whether they repeat takes a shuffle of all of them."""
-    if "comparison" not in chosen.guessed:
-        return []
-    name = chosen.columns.pop("comparison")
-    return [f"the column {name!r} may be the votes' id: name it with comparison={name!r}, and it is checked"]
-
-
-def _full(rows: Rows, columns: Mapping[str, str]) -> Recipe:
-    """The recipe of the whole data frame, for the names of its carried columns."""
-    return Recipe(FrameSource(rows.label, dict.fromkeys(rows.names, "VARCHAR"), None), dict(columns))
-
-
-def _combined(
-    rows: Rows, columns: dict[str, str], own: list[str], outcomes: Outcomes, all_columns: list[str]
-) -> _Combinated:
-    """Combinations of standard columns (of which the first is the user) and of covariates."""
-    names = [*(column for name, column in columns.items() if name != "user"), *own]
-    table, kinds = rows.combinations(names)
-    width = len(str(table.num_rows))
-    numbers = pa.array([f"{i:0{width}d}" for i in range(table.num_rows)], pa.string())
-    local = table.select(names).append_column(rows.user, numbers).append_column(_VOTES, table["votes"])
-    source = _Combinations.of(rows.label, local)
-    source = _Combinations(source.label, source.columns, source.table, tuple(names))
-    return _Combinated(names, kinds, table, _Combined(Recipe(source, columns, outcomes), all_columns=all_columns))
-
-
-def _check_ids(rows: Rows, column: str | None) -> None:
-    """Raise an `InputError` where the column of the votes' ids repeats one, or lacks one."""
-    if column is None:
-        return
-    text = rows.text(column)
-    wanted = [f"{text} AS id"]
-    ids = rows.base.selectExpr(*wanted)
-    counted = ids.groupBy("id").count()
-    [missing] = [row["count"] for row in counted.where("id IS NULL").collect()] or [0]
-    again = counted.where("id IS NOT NULL AND count > 1").limit(1).collect()
-    if missing or again:
-        wrong = f"the comparison id is missing ({missing:,} rows)"
-        if again:
-            wrong = f"the comparison id {_shown(again[0]['id'])} occurs {again[0]['count']:,} times"
-        raise InputError(
-            f"{rows.label}, column {column!r}: {wrong}; ids must be there and unique: remove repeated votes "
-            "(frame.dropDuplicates), or do not name a comparison column"
-        )
-
-
-def _check_users(rows: Rows, table: pa.Table) -> None:
-    for i, (condition, wrong, remedy) in enumerate(rows.faults):
-        if n := int(np.sum(table[f"f{i}"].to_numpy())):
-            [example] = rows.base.where(condition).selectExpr(rows.at(rows.user)).limit(1).collect()
-            shown = "" if "is missing" in wrong else f": {_shown(example[0])}"
-            where = condition.replace(rows.at(rows.user), f"`{rows.user}`")
-            raise InputError(
-                f"{rows.label}, column {rows.user!r}: {wrong}{shown}; {remedy} ({n:,} rows, which "
-                f'frame.where("""{where}""") shows)'
-            )
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return repr(value if len(text) <= 80 else text[:80] + "...")
 
 
 def _counted(table: pa.Table, cells: Counts) -> Counts:

@@ -125,13 +125,12 @@ class Rows:
         plain = {name: f"{name} COLLATE UTF8_BINARY AS {name}" for name in collated}
         return renamed.selectExpr(*(plain.get(name, name) for name in renamed.columns)) if collated else renamed
 
-    def combinations(self, columns: list[str]) -> tuple[pa.Table, Any]:
+    def combinations(self, columns: list[str]) -> pa.Table:
         """The different rows of some columns, how many there are of each, and what is to be known of their users.
 
         Returns:
             Arrow table: the columns, `votes`; of the ids of their users exact sums of thirds of a 64-bit hash (`s0`,
-            `s1`, `s2`) and the sum of another one's bits without carry (`x`); votes with each fault (`f0`, ...). And
-            the columns' types on the engine.
+            `s1`, `s2`) and the sum of another one's bits without carry (`x`); votes with each fault (`f0`, ...).
 
         Raises:
             InputError: A column cannot be told apart, or there are more combinations than `MOST`.
@@ -163,14 +162,13 @@ class Rows:
         # A group has an order of its own on every run.
         order = [tuple(map(str, row)) for row in zip(*(found[key].to_pylist() for key in keys), strict=True)]
         found = found.take(pa.array(sorted(range(len(order)), key=order.__getitem__), pa.int64()))
-        return found.rename_columns([*columns, *found.column_names[len(columns) :]]), grouped.select(*keys).schema
+        return found.rename_columns([*columns, *found.column_names[len(columns) :]])
 
-    def coded(self, columns: list[str], kinds: Any, table: pa.Table, cell: Any) -> Any:
+    def coded(self, columns: list[str], table: pa.Table, cell: Any) -> Any:
         """The rows with `earnest_user` and `earnest_cell`.
 
         Args:
             columns: Those that say which cell a vote is.
-            kinds: Their types on the engine.
             table: Their combinations.
             cell: (combination,) number of its cell.
         """

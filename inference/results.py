@@ -61,10 +61,10 @@ class Fit:
         covariance: of the free parameters, inverse observed information, (size, size); NaN where unknown.
         centre, spread: centre (size,) and covariance (size, size) of the normal approximation behind the intervals, on
             the free scale; see `MarginalEM.laplace`.
-        attentiveness: data frame with user, comparisons, mean, sd, lower, upper; of a log on a cluster with pattern and
-            users (how many have it) instead of user, see `SparkLog.attentiveness` for each user's own. Mean and sd are those of the posterior
+        attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
             given the estimated globals; the interval also carries the globals' uncertainty. In label EM `mean` is the
-            estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1.
+            estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1. Of a log on a cluster the
+            frame has pattern and users (how many have it) instead of user: see `SparkLog.attentiveness`.
         objective_trace: objective after each accepted iteration, nats.
         status: "converged", "iteration_limit", "non_finite" or "objective_decreased".
         iterations: accepted iterations.
@@ -108,6 +108,14 @@ class Fit:
             f"<Fit {self.method} EM, {self.objective}: {len(self.attentiveness):,} users, "
             f"{self.schema.n_models} models, {self.status} after {self.iterations} iterations>"
         )
+
+    def check_users_known(self, what: str) -> None:
+        """Raise an `EarnestError` where the fit knows patterns of votes, not users: it is of a log on a cluster."""
+        if self.counts.multiplicity is not None:
+            raise EarnestError(
+                f"{what}: the fit is of a log on a cluster and knows the users' patterns of votes, not the users; fit "
+                "a part of the log for this: read_comparisons(frame.where(...).toArrow())"
+            )
 
     @property
     def converged(self) -> bool:

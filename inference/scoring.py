@@ -51,12 +51,9 @@ def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, inter
     known = fit.model.attends(counts.users)
     mean, sd = np.where(known, 1.0, mean), np.where(known, 0.0, sd)
     interval = np.where(known[:, None], 1.0, interval)
-    known_by = {"user": as_names(counts.users)}
-    if counts.multiplicity is not None:
-        known_by = {"pattern": as_names(counts.users), "users": np.rint(counts.multiplicity).astype(np.int64)}
     return pd.DataFrame(
         {
-            **known_by,
+            **_known_by(counts),
             "comparisons": comparisons,
             "mean": mean,
             "sd": sd,
@@ -64,6 +61,14 @@ def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, inter
             "upper": interval[:, 1],
         }
     )
+
+
+def _known_by(counts: Counts) -> dict[str, np.ndarray]:
+    """Columns that say whose a row is: `user`; or `pattern`, and how many `users` have it."""
+    names = as_names(counts.users)
+    if counts.multiplicity is None:
+        return {"user": names}
+    return {"pattern": names, "users": np.rint(counts.multiplicity).astype(np.int64)}
 
 
 @float64
@@ -110,7 +115,11 @@ def probability_above(fit: Fit, level: float, log: ComparisonLog | None) -> pd.D
         raise EarnestError("probability_above: label EM gives no probabilities of attentiveness; fit by marginal EM")
     if not isinstance(level, int | float | np.number) or not 0 <= level <= 1:
         raise EarnestError(f"probability_above: level={level!r}: expected an attentiveness between 0 and 1")
-    frame = (fit.attentiveness if log is None else attentiveness_for(fit, log))[["user", "mean"]]
+    frame = fit.attentiveness if log is None else attentiveness_for(fit, log)
+    if "pattern" in frame:
+        counts, by_pair = (fit.counts, False) if log is None else count_for(fit, log)
+        return frame[["pattern", "users", "mean"]].assign(probability=_above(fit, counts, by_pair, level))
+    frame = frame[["user", "mean"]]
     known = as_names(fit.counts.users)
     above = pd.Series(_above(fit, fit.counts, False, level), index=known)
     if log is not None and not frame["user"].isin(known).all():
@@ -145,7 +154,7 @@ def kinds(fit: Fit, log: ComparisonLog | None) -> pd.DataFrame:
         own = fit.model.kinds(fit.schema).in_earnest(np.arange(len(names)))
         moved = np.stack([probability[:, own == kind].sum(1) for kind in range(len(names))], axis=1)
         probability = np.where(sure[:, None], moved, probability)
-    return pd.DataFrame({"user": as_names(counts.users), **dict(zip(names, probability.T, strict=True))})
+    return pd.DataFrame({**_known_by(counts), **dict(zip(names, probability.T, strict=True))})
 
 
 @float64
