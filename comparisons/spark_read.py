@@ -68,6 +68,7 @@ def _let_go(chosen: Columns) -> list[str]:
     """Ids of votes are looked at where they are named: whether they repeat takes a shuffle of all of them."""
     if "comparison" not in chosen.guessed:
         return []
+    chosen.guessed.remove("comparison")
     name = chosen.columns.pop("comparison")
     return [f"the column {name!r} may be the votes' id: name it with comparison={name!r}, and it is checked"]
 

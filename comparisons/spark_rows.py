@@ -62,8 +62,8 @@ def user_faults(kind: str, value: str, text: str) -> list[UserFault]:
         exact = f"abs({value}) >= {EXACT}BD AND NOT isnan({value})"
         faults.append((exact, "a number too large to be an exact id", "write ids as texts"))
     if kind in ("float", "double") or kind.startswith("decimal"):
-        whole = "" if kind.startswith("decimal") else f"NOT isnan({value}) AND "
-        faults.append((f"{whole}{value} <> floor({value})", "a number with a fraction", "write such ids as texts"))
+        whole = f"floor({value})" if kind.startswith("decimal") else f"rint({value}) AND NOT isnan({value})"
+        faults.append((f"{value} <> {whole}", "a number with a fraction", "write such ids as texts"))
     return [
         *faults,
         (f"instr({text}, char(0)) > 0", "the value holds a NUL character", "remove it"),

@@ -104,8 +104,10 @@ class Fit:
     effects: Effects | None = None
 
     def __repr__(self) -> str:
+        times = self.counts.multiplicity
+        users = len(self.attentiveness) if times is None else round(float(times.sum()))
         return (
-            f"<Fit {self.method} EM, {self.objective}: {len(self.attentiveness):,} users, "
+            f"<Fit {self.method} EM, {self.objective}: {users:,} users, "
             f"{self.schema.n_models} models, {self.status} after {self.iterations} iterations>"
         )
 

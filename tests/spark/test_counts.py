@@ -41,7 +41,9 @@ def test_the_same_cells_and_patterns_as_here(name, frame, on_spark):
 
 def test_pandas_finds_the_same_patterns(frame, on_spark):
     counts = MODELS["by position"].count(er.read_comparisons(on_spark(frame)))
-    each = frame.groupby("user").apply(lambda votes: tuple(sorted(zip(votes.model_a, votes.model_b, votes.winner))))
+    each = frame.groupby("user").apply(
+        lambda votes: tuple(sorted(votes[["model_a", "model_b", "winner"]].itertuples(index=False, name=None)))
+    )
     expected = each.value_counts().to_dict()
     models, cells = counts.cells.schema.models, counts.cells
     found = {}
