@@ -97,8 +97,9 @@ def estimate(fit: Fit, counts: Counts, by_pair: bool, draws: int = DRAWS) -> pd.
 def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     """See `Fit.attentiveness_for`."""
     if log.by_pattern or fit.counts.multiplicity is not None:
-        both = log.by_pattern and fit.counts.multiplicity is not None
-        return fit.attentiveness if both and fit.fingerprint == log.fingerprint() else score(fit, log)
+        # A fingerprint tells of categories and known answers, not of covariates.
+        own = log.by_pattern and fit.counts.multiplicity is not None and {*fit.context} <= {"category", "gold"}
+        return fit.attentiveness if own and fit.fingerprint == log.fingerprint() else score(fit, log)
     users = as_names(log.users)
     known = fit.attentiveness[fit.attentiveness["user"].isin(users)]
     if len(known) == len(users):
