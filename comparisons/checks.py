@@ -20,6 +20,9 @@ MANY = 5_000_000
 _SHOWN = 80  # characters of a wrong value that a message repeats
 
 
+_SET_ASIDE = "on_bad_rows='quarantine' sets such rows aside in a file."
+
+
 @dataclass(frozen=True)
 class Findings:
     """What the first pass over a source found.
@@ -157,8 +160,10 @@ def _shown(value: object) -> str:
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
-def first_fault(connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: int) -> EarnestError:
-    """The error for the first unusable row."""
+def first_fault(
+    connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: int, hint: str = _SET_ASIDE
+) -> EarnestError:
+    """The error for the first unusable row of `n_bad`; `hint` is the message's last sentence."""
     [(row, fault)] = query(connection, recipe, f"{bad_rows_sql(recipe)} ORDER BY position LIMIT 1")
     standard = "comparison" if fault is None else recipe.faults[fault][0]
     column = recipe.columns[standard]
@@ -167,10 +172,7 @@ def first_fault(connection: duckdb.DuckDBPyConnection, recipe: Recipe, n_bad: in
     )
     _, wrong, remedy = describe(recipe, fault, value)
     others = f" ({n_bad - 1:,} more rows cannot be used)" if n_bad > 1 else ""
-    return InputError(
-        f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. "
-        "on_bad_rows='quarantine' sets such rows aside in a file."
-    )
+    return InputError(f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. {hint}")
 
 
 def reason_sql(recipe: Recipe) -> str:

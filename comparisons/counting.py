@@ -55,6 +55,8 @@ def count_cells(
         raise ValueError(
             f"ties={ties} but the schema has ties={schema.ties}; count with what the model was fitted with"
         )
+    if (counts := log.counted_elsewhere(ties, context, symmetric, schema)) is not None:
+        return counts
     columns = _context_sql(log, context)
     source = _source(log, context, columns)
     try:
@@ -194,7 +196,8 @@ def _n_wrong(log: ComparisonLog, name: str, value: str = "", table: str = "log",
 def _check_gold(log: ComparisonLog, ties: bool, context: tuple[str, ...]) -> None:
     if ties or "gold" not in context or "gold" not in log.columns:
         return
-    [n] = log.query("SELECT count(*) AS n FROM log WHERE gold = 'tie'")["n"].to_pylist()
+    table, votes = log.counted
+    [n] = log.query(f"SELECT coalesce(sum({votes}), 0) AS n FROM {table} WHERE gold = 'tie'")["n"].to_pylist()
     if n:
         raise InputError(
             f"{_first_place(log, "gold = 'tie'")}, column {log.original('gold')!r}: the right answer is a tie, as of "

@@ -16,6 +16,14 @@ _ACCEPTED = (
 )
 
 
+def is_spark(source: Any) -> bool:
+    """Whether something is a Spark data frame, classic or Connect; PySpark is not imported to find out."""
+    return any(
+        kind.__name__ == "DataFrame" and f"{kind.__module__}.".startswith("pyspark.sql.")
+        for kind in type(source).__mro__
+    )
+
+
 def to_table(source: Any) -> tuple[str, pa.Table]:
     """The name of a data frame's kind for messages, and its rows in order.
 

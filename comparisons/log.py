@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import numpy as np
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from .errors import EarnestError
 from .kinds import KINDS, few, kinds_sql, print_of_rows, told_by_kind, written
 from .recipe import Recipe
-from .schema import OUTCOMES
+from .schema import OUTCOMES, Schema
 from .sources import VIEW, Source
 from .sql import connect, ident
+
+if TYPE_CHECKING:
+    from .cells import Counts
 
 _WRITTEN = "earnest_written"  # the votes of a log with the source's own columns
 _NAME, _VOTES = "__earnest_name", "__earnest_of_row"
@@ -42,6 +45,9 @@ class ComparisonLog:
     """
 
     recipe: Recipe
+    by_pattern: ClassVar[bool] = False
+    """Whether `count_cells` knows its users by the pattern of their votes, not by name (a log on a cluster)."""
+
     notes: list[str] = field(default_factory=list)
     quarantined: int = 0
     quarantine_file: str | None = None
@@ -120,6 +126,12 @@ class ComparisonLog:
         name = ident(user) if self.recipe.source.columns[user] == "VARCHAR" else self.recipe.values["user"]
         named = f"(SELECT *, {name} AS {_NAME}, {votes} AS {_VOTES} FROM {relation})"
         return f"(SELECT v.{_NAME} AS name, v.{_VOTES} AS n, k.kind FROM {named} v JOIN {KINDS} k ON {same})"
+
+    def counted_elsewhere(
+        self, ties: bool, context: tuple[str, ...], symmetric: bool, schema: Schema | None
+    ) -> Counts | None:
+        """Counts of a log that is counted where its rows are, such as on a cluster (see `count_cells`); None: here."""
+        return None
 
     def query(self, sql: str, **tables: Any) -> pa.Table:
         """Run SQL over the view `log`.

@@ -6,6 +6,7 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from .log import ComparisonLog
+    from .schema import Schema
 
 
 class Fitted(Protocol):
@@ -26,4 +27,21 @@ class Fitted(Protocol):
         Columns: user, model_a, model_b, winner, the context; attentiveness, weight, label_noise,
         label_noise_posterior, responsibility.
         """
+        ...
+
+
+class FittedOnPatterns(Protocol):
+    """An EM fit, as far as a log on a cluster needs it."""
+
+    @property
+    def counted_by(self) -> "tuple[bool, tuple[str, ...], bool, Schema]":
+        """How votes are told apart: ties, context, whether the order of the models is left out, and the names."""
+        ...
+
+    def attentiveness_for(self, log: "ComparisonLog") -> pd.DataFrame:
+        """One row a pattern of the log: pattern, users, comparisons, mean, sd, lower, upper."""
+        ...
+
+    def pattern_labels(self, log: "ComparisonLog") -> pd.DataFrame:
+        """One row for each cell of a pattern: pattern, cell, and the per-vote quantities of `label_table`."""
         ...

@@ -12,6 +12,7 @@ from .atomic import atomic_file
 from .checks import MANY, Findings, bad_rows_sql, first_fault, query, reason_sql, settle_guesses, survey
 from .columns import choose_columns
 from .errors import InputError
+from .frames import is_spark
 from .log import ComparisonLog
 from .outcomes import Outcomes, check_mapping
 from .recipe import Recipe, check_distinct_columns
@@ -46,7 +47,8 @@ def read_comparisons(
 
     Args:
         source: A path or pattern, or a list of them (CSV, TSV, JSONL, JSON, Parquet; the text formats also .gz or
-            .zst), or a data frame (pandas, Polars, Arrow, DuckDB relation, or any other that narwhals knows).
+            .zst), or a data frame (pandas, Polars, Arrow, DuckDB relation, or any other that narwhals knows). The rows
+            of a Spark data frame stay on Spark: see `comparisons.spark.SparkLog`.
         user: Column of who cast the vote.
         model_a: Column of the model whose response was shown first, on the left.
         model_b: Column of the other model.
@@ -82,6 +84,10 @@ def read_comparisons(
         **{"item": item, "prompt": prompt, "response_a": response_a, "response_b": response_b},
         **{"category": category, "timestamp": timestamp, "gold": gold},
     }
+    if is_spark(source):
+        from .spark_read import read_spark
+
+        return read_spark(source, named, outcomes, on_bad_rows)
     opened = open_source(source)
     chosen = choose_columns(opened.label, list(opened.columns), named)
     recipe = Recipe(opened, chosen.columns, outcomes)

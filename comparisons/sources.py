@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -62,6 +62,14 @@ class FrameSource(Source):
     """A data frame, held as an Arrow table."""
 
     table: pa.Table
+
+    @classmethod
+    def of(cls, label: str, table: pa.Table) -> Self:
+        """A table and what DuckDB calls the types of its columns."""
+        with duckdb.connect() as connection:
+            connection.register(VIEW, table)
+            described = connection.execute(f"DESCRIBE SELECT * FROM {VIEW}").fetchall()
+        return cls(label=label, columns={name: kind for name, kind, *_ in described}, table=table)
 
     def attach(self, connection: duckdb.DuckDBPyConnection, view: str = VIEW) -> None:
         numbered = self.table.append_column(ROW, _positions(self.table))
@@ -155,11 +163,7 @@ def open_source(source: Any) -> Source:
         select, columns = _READERS[files[0].format](files)
         label = files[0].label if len(files) == 1 else f"{files[0].label} and {len(files) - 1} more"
         return FileSource(label=label, columns=columns, files=files, select=select)
-    label, table = to_table(source)
-    with duckdb.connect() as connection:
-        connection.register(VIEW, table)
-        described = connection.execute(f"DESCRIBE SELECT * FROM {VIEW}").fetchall()
-    return FrameSource(label=label, columns={name: kind for name, kind, *_ in described}, table=table)
+    return FrameSource.of(*to_table(source))
 
 
 def _brief(error: duckdb.Error) -> str:

@@ -115,6 +115,7 @@ def _check(fit: Fit, trace: Any) -> None:
         raise EarnestError(f"trace: expected a DataTree from `sample`, got {type(trace).__name__}")
     if "declaration" not in trace.attrs:
         raise EarnestError("trace: it lacks the declaration that `sample` writes into its attributes")
+    fit.check_users_known("compare")
     if fit.model.to_toml() != trace.attrs["declaration"]:
         raise EarnestError("compare: fit and trace are of different models; fit and sample the same declaration")
     if fit.fingerprint != trace.attrs.get("fingerprint"):

@@ -236,12 +236,18 @@ class ThresholdCurve:
         )
 
 
-def curve_table(m: np.ndarray, n: np.ndarray) -> pd.DataFrame:
-    """One row for each distinct attentiveness, ascending: the cut that keeps users from there up."""
+def curve_table(m: np.ndarray, n: np.ndarray, times: np.ndarray | None = None) -> pd.DataFrame:
+    """One row for each distinct attentiveness, ascending: the cut that keeps users from there up.
+
+    Args:
+        m: attentiveness, (user,).
+        n: labels, (user,).
+        times: how many users each stands for, (user,); None: one.
+    """
     levels, inverse = np.unique(m, return_inverse=True)
     labels_at = np.bincount(inverse, weights=n)
     signal_at = np.bincount(inverse, weights=n * m)
-    users_at = np.bincount(inverse)
+    users_at = np.rint(np.bincount(inverse, weights=times)).astype(np.int64)
     labels, signal, users = (np.cumsum(v[::-1])[::-1] for v in (labels_at, signal_at, users_at))
     # Half-way to the user below, so that rounding cannot move anybody across the cut.
     below = np.concatenate([[0.0], levels[:-1]])

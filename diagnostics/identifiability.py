@@ -83,6 +83,7 @@ def identifiability(fit: Fit) -> Identifiability:
 
     Reference: model.md, sections 7 and 10; Raue et al. (2009), Bioinformatics 25 (profile likelihood).
     """
+    fit.check_users_known("identifiability")
     if fit.method != "marginal":
         raise EarnestError(
             "identifiability: expected a fit by marginal EM; label EM has one free parameter a user and no population "

@@ -180,6 +180,7 @@ def _judge(name: str, given: Any, log: ComparisonLog, rng: np.random.Generator, 
     if not isinstance(given, BehaviorModel | Fit):
         return _Judged(loo(given, log), "sampled", _doubts(given), given)
     fit = given if isinstance(given, Fit) else fit_em(given, log)
+    fit.check_users_known("compare_models")
     if not np.all(np.isfinite(fit.centre)) or fit.status == "non_finite":
         raise EarnestError(f"compare_models: EM ended with status {fit.status!r}; see the notes of fit_em(model, log)")
     if fit.bound:

@@ -68,6 +68,7 @@ def attentiveness(fit: Fit, ax: Axes | None = None, bins: int = 25) -> Axes:
     Returns:
         The axes.
     """
+    fit.check_users_known("attentiveness")
     axes = ax if ax is not None else new_figure()[1][0]
     means = np.asarray(fit.attentiveness["mean"], dtype=float)
     low = -1.0 if means.min(initial=0.0) < 0 else 0.0

@@ -279,6 +279,7 @@ def believed(source: Fit | Any, log: ComparisonLog, draws: int, rng: np.random.G
     """
     here, other = log.fingerprint(), "predictive_check: the log is another one than was fitted or sampled"
     if isinstance(source, Fit):
+        source.check_users_known("predictive_check")
         if source.method != "marginal":
             raise EarnestError(
                 "predictive_check: label EM knows no population that new users could be drawn from; fit with "

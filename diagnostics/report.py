@@ -74,6 +74,7 @@ def report(
     """
     if not hasattr(fit, "attentiveness"):
         raise EarnestError(f"fit: expected a result of fit_em, got {type(fit).__name__}; report(folder, fit)")
+    fit.check_users_known("report")
     target = _target(Path(folder), name)
     has_users = trace is not None and ("attentiveness" in trace.posterior or "users" in trace.children)
     agreement = compare(fit, trace) if has_users else None

@@ -65,21 +65,24 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         return replace(_of_draws(drawn, drawn.mean), judge=_judge_of(source, log))
     _check_draws(draws, source, log)
     if draws:
+        source.check_users_known("thresholds(draws=...)")
         drawn, mean = drawn_of_fit(source, draws), source.attentiveness["mean"].to_numpy(dtype=float)
         return replace(_of_draws(drawn, mean), judge=lambda: scale_of_fit(source))
     frame = source.attentiveness if log is None else source.attentiveness_for(log)
-    n = frame["comparisons"].to_numpy(dtype=float)
+    # Of a log on a cluster a row stands for all users with its pattern of votes.
+    users = frame["users"].to_numpy(dtype=float) if "users" in frame else np.ones(len(frame))
+    n = frame["comparisons"].to_numpy(dtype=float) * users
     m = frame["mean"].to_numpy(dtype=float)
-    if log is not None:
+    if log is not None and not log.by_pattern:
         n = _labels_in(log, frame["user"])
     if n.sum() == 0:
         raise InputError("thresholds: the log has no comparisons")
     if not np.all(np.isfinite(m)):
-        bad = frame["user"][~np.isfinite(m)].iloc[0]
+        bad = frame.iloc[:, 0][~np.isfinite(m)].iloc[0]
         raise EarnestError(
             f"thresholds: the attentiveness of user {bad!r} is not finite; the fit's status is {source.status!r}"
         )
-    table = curve_table(m, n)
+    table = curve_table(m, n, users)
     scaled = getattr(source, "method", "") == "marginal" and source.table.size > 0
     judged = scaled and not source.model.attends(source.counts.users).all()
     return ThresholdCurve(
@@ -88,7 +91,7 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         soft_weights=float((n * m**2).sum()),
         soft_weights_leave_one_out=source.leave_one_out_information(log),
         labels=round(float(n.sum())),
-        users=len(m),
+        users=round(float(users.sum())),
         caveat=_LABEL_CAVEAT if getattr(source, "method", "") == "label" else "",
         above=(lambda tau: _above(source, log, tau)) if scaled else None,
         judge=(lambda: scale_of_fit(source)) if judged else None,

@@ -36,6 +36,7 @@ def user_intervals(fit: Fit, users: Sequence[str] | int = 30, ax: Axes | None = 
     Raises:
         EarnestError: the fit does not know a user.
     """
+    fit.check_users_known("user_intervals")
     frame = fit.attentiveness.sort_values("mean", kind="stable")
     if isinstance(users, int):
         shown = frame.iloc[evenly(len(frame), users)]

@@ -68,8 +68,10 @@ def cohorts_of(model: BehaviorModel, counts: Counts) -> Cohorts | None:
     """The cohorts among a log's users; None where nothing that is known of users moves their attentiveness."""
     if not model.attentiveness.slopes or not len(counts.user):
         return None
-    view, _ = row_of_each_user(counts)
+    view, owner = row_of_each_user(counts)
+    times = np.ones(len(owner)) if counts.multiplicity is None else counts.multiplicity[owner]
     columns = np.stack([np.asarray(view[name], dtype=float) for name in model.attentiveness.of_user], axis=1)
-    _, first, size = np.unique(columns, axis=0, return_index=True, return_counts=True)
+    _, first, cohort = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    size = np.bincount(np.asarray(cohort).ravel(), times)
     some = evenly(len(first), _MOST)
     return Cohorts(view.rows(first[some]), size[some] / size[some].sum())

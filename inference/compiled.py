@@ -231,6 +231,11 @@ def settle(model: BehaviorModel, log: ComparisonLog) -> Settled:
     if not isinstance(log, ComparisonLog):
         raise EarnestError(f"log: expected a log from read_comparisons, got {type(log).__name__}")
     counts = model.count(log)
+    if log.by_pattern:
+        raise EarnestError(
+            f"{log.source}: a log on a cluster can be fitted by fit_em; sample a part of it: "
+            "read_comparisons(frame.where(...).toArrow())"
+        )
     if len(counts.count) == 0:
         raise InputError(f"{log.source}: the log has no comparisons, so there are no users to sample")
     settled = model.prepare(counts)

@@ -39,7 +39,7 @@ from .results import Fit
 from .scoring import count_for
 from .users import Workload, workload
 
-__all__ = ["label_entries", "label_table", "responsibilities", "restricted"]
+__all__ = ["label_entries", "label_table", "pattern_labels", "responsibilities", "restricted"]
 
 _QUANTITIES, _RATES = ("attentiveness", "responsibility", "weight"), ("label_noise", "label_noise_posterior")
 
@@ -66,6 +66,8 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
         label_noise_posterior: (1 - responsibility) times the probability that an attentive user would have chosen the
             other response; NaN for ties. Of users who attend to pick the worse, both count what was attended as wrong.
     """
+    if log.by_pattern:
+        raise EarnestError(f"{log.source}: the votes stay on the cluster; label them there: log.with_weights(fit)")
     counts, by_pair = count_for(fit, log)
     schema = usable_schema(fit.schema, counts, by_pair)
     joined = join(_history(fit, counts), counts, schema)
@@ -76,6 +78,21 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
     if fit.effects is not None:
         frame = _whole(frame, _item_names(fit, log))
     return _both_orders(fit, frame)
+
+
+@float64
+def pattern_labels(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
+    """Quantities (see `label_table`) of every cell of every pattern of a log on a cluster.
+
+    Users are judged by their votes in this log.
+
+    Returns:
+        data frame with pattern, cell and the quantities.
+    """
+    counts, by_pair = count_for(fit, log)
+    entries = label_entries(fit, counts, usable_schema(fit.schema, counts, by_pair))
+    names = {"pattern": as_names(counts.users)[counts.user], "cell": counts.cell.astype(np.int32)}
+    return pd.DataFrame({**names, **{name: entries[name] for name in (*_QUANTITIES, *_RATES)}})
 
 
 def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
@@ -92,12 +109,22 @@ def responsibilities(fit: Fit, log: ComparisonLog) -> np.ndarray:
     return out
 
 
+def _information(counts: Counts, weight: np.ndarray) -> float:
+    """Effective labels under these weights of the counts' entries, (entry,)."""
+    times = 1.0 if counts.multiplicity is None else counts.multiplicity[counts.user]
+    return float((times * counts.count * np.maximum(weight, 0.0) ** 2).sum())
+
+
 @float64
 def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
     """See `Fit.leave_one_out_information`."""
     if log is None:
         entries = label_entries(fit, fit.counts, fit.schema)
-        return float((fit.counts.count * np.maximum(entries["weight"], 0.0) ** 2).sum())
+        return _information(fit.counts, entries["weight"])
+    if log.by_pattern:
+        counts, by_pair = count_for(fit, log)
+        entries = label_entries(fit, counts, usable_schema(fit.schema, counts, by_pair))
+        return _information(counts, entries["weight"])
     table = label_table(fit, log)
     # An undirected model lists each vote in both orders.
     twice = 1.0 if fit.model.directed else 2.0
@@ -121,8 +148,9 @@ def restricted(counts: Counts, keep: np.ndarray) -> Counts:
     """Counts of some users only."""
     entry = keep[counts.user]
     position = np.cumsum(keep) - 1
+    times = None if counts.multiplicity is None else counts.multiplicity[keep]
     return Counts(
-        counts.users[keep], counts.cells, position[counts.user[entry]], counts.cell[entry], counts.count[entry]
+        counts.users[keep], counts.cells, position[counts.user[entry]], counts.cell[entry], counts.count[entry], times
     )
 
 

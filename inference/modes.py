@@ -22,6 +22,7 @@ def label_modes(
     model: BehaviorModel, work: Workload, best: Ascent, runs: list[Ascent], user_prior: tuple[float, float]
 ) -> tuple[Mode, ...]:
     """The different ends of label EM, by objective, best first."""
+    users = _users(work)
 
     def means(free: np.ndarray) -> np.ndarray:
         eta, _ = best_attentiveness(model, free, work.problem, user_prior)
@@ -35,8 +36,9 @@ def label_modes(
             modes[known[-1]] = replace(modes[known[-1]], starts=modes[known[-1]].starts + 1)
             continue
         eta = means(run.free)
-        correlation = rank_correlation(reference, eta) if modes else 1.0
-        modes.append(Mode(run.trace[-1], values_of(model, work, run.free), correlation, float(eta.mean()), 1))
+        correlation = rank_correlation(reference, eta, users) if modes else 1.0
+        share = float(np.average(eta, weights=users))
+        modes.append(Mode(run.trace[-1], values_of(model, work, run.free), correlation, share, 1))
     return tuple(modes)
 
 
@@ -53,6 +55,16 @@ def canonical(model: BehaviorModel, work: Workload, free: np.ndarray) -> np.ndar
     return free if same else model.table(work.problem.cells.schema).pack(ordered)
 
 
+def _users(work: Workload) -> np.ndarray | None:
+    """How many users each of the counts' stands for, (user,); None: one."""
+    return work.counts.multiplicity
+
+
+def _distance(x: np.ndarray, y: np.ndarray, users: np.ndarray | None) -> float:
+    """Root mean square over users of the difference of two ratings."""
+    return float(np.sqrt(np.average((x - y) ** 2, weights=users)))
+
+
 def _user_means(em: MarginalEM, work: Workload, free: np.ndarray) -> np.ndarray:
     own, problem = em.placed(free)
     return np.asarray(summarise(em.model, own, replace(work, problem=problem)).mean[work.pattern_of_user])
@@ -67,7 +79,7 @@ def merged(em: MarginalEM, work: Workload, runs: list[tuple[Ascent, int]], reach
     for run, starts in sorted(usable, key=lambda pair: -pair[0].trace[-1]):
         means = _user_means(em, work, run.free)
         for k, (leader, n, led) in enumerate(groups):
-            if np.sqrt(np.mean((means - led) ** 2)) < reach:
+            if _distance(means, led, _users(work)) < reach:
                 groups[k] = (leader, n + starts, led)
                 break
         else:
@@ -79,14 +91,19 @@ def modes_of(
     em: MarginalEM, work: Workload, best: Ascent, n_starts: int, others: list[tuple[Ascent, int]]
 ) -> tuple[Mode, ...]:
     """The modes that marginal EM reached, best first; runs that ended at the best one count as its starts."""
-    reference = _user_means(em, work, best.free)
-    modes = [Mode(best.trace[-1], em.values(best.free), 1.0, float(reference.mean()), n_starts)]
+    reference, users = _user_means(em, work, best.free), _users(work)
+
+    def share(means: np.ndarray) -> float:
+        return float(np.average(means, weights=users))
+
+    modes = [Mode(best.trace[-1], em.values(best.free), 1.0, share(reference), n_starts)]
     for other, starts in others:
         means = _user_means(em, work, other.free)
-        near = np.sqrt(np.mean((means - reference) ** 2)) < 0.02
+        near = _distance(means, reference, users) < 0.02
         if near and abs(other.trace[-1] - best.trace[-1]) < 1.0:
             modes[0] = replace(modes[0], starts=modes[0].starts + starts)
             continue
         values = em.values(other.free)
-        modes.append(Mode(other.trace[-1], values, rank_correlation(reference, means), float(means.mean()), starts))
+        correlation = rank_correlation(reference, means, users)
+        modes.append(Mode(other.trace[-1], values, correlation, share(means), starts))
     return tuple(sorted(modes, key=lambda mode: -mode.objective))

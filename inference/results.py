@@ -63,7 +63,8 @@ class Fit:
             the free scale; see `MarginalEM.laplace`.
         attentiveness: data frame with user, comparisons, mean, sd, lower, upper. Mean and sd are those of the posterior
             given the estimated globals; the interval also carries the globals' uncertainty. In label EM `mean` is the
-            estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1.
+            estimate itself and `sd` its standard error, NaN (like the interval) at 0 and 1. Of a log on a cluster the
+            frame has pattern and users (how many have it) instead of user: see `SparkLog.attentiveness`.
         objective_trace: objective after each accepted iteration, nats.
         status: "converged", "iteration_limit", "non_finite" or "objective_decreased".
         iterations: accepted iterations.
@@ -103,10 +104,20 @@ class Fit:
     effects: Effects | None = None
 
     def __repr__(self) -> str:
+        times = self.counts.multiplicity
+        users = len(self.attentiveness) if times is None else round(float(times.sum()))
         return (
-            f"<Fit {self.method} EM, {self.objective}: {len(self.attentiveness):,} users, "
+            f"<Fit {self.method} EM, {self.objective}: {users:,} users, "
             f"{self.schema.n_models} models, {self.status} after {self.iterations} iterations>"
         )
+
+    def check_users_known(self, what: str) -> None:
+        """Raise an `EarnestError` where the fit knows patterns of votes, not users: it is of a log on a cluster."""
+        if self.counts.multiplicity is not None:
+            raise EarnestError(
+                f"{what}: the fit is of a log on a cluster and knows the users' patterns of votes, not the users; fit "
+                "a part of the log for this: read_comparisons(frame.where(...).toArrow())"
+            )
 
     @property
     def converged(self) -> bool:
@@ -194,6 +205,17 @@ class Fit:
         from .labels import label_table
 
         return label_table(self, log)
+
+    @property
+    def counted_by(self) -> tuple[bool, tuple[str, ...], bool, Schema]:
+        """How votes are told apart: ties, context, whether the order of the models is left out, and the names."""
+        return self.model.preference.allows_ties, self.context, not self.model.directed, self.schema
+
+    def pattern_labels(self, log: ComparisonLog) -> pd.DataFrame:
+        """Per-label quantities for every cell of every pattern of a log on a cluster. See `inference.labels`."""
+        from .labels import pattern_labels
+
+        return pattern_labels(self, log)
 
     def leave_one_out_information(self, log: ComparisonLog | None = None) -> float:
         """Effective labels under leave-one-out weights, sum_n m_(u,-n)^2, of a log (default: the fit's own)."""

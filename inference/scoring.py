@@ -48,14 +48,14 @@ def count_for(fit: Fit, log: ComparisonLog) -> tuple[Counts, bool]:
 
 
 def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, interval: np.ndarray) -> pd.DataFrame:
-    """The data frame of users, from per-user arrays; `interval` is (user, 2)."""
+    """The data frame of users (or patterns and how many have each), from per-user arrays; `interval` is (user, 2)."""
     comparisons = np.rint(counts.n_comparisons()).astype(np.int64)
     known = fit.model.attends(counts.users)
     mean, sd = np.where(known, 1.0, mean), np.where(known, 0.0, sd)
     interval = np.where(known[:, None], 1.0, interval)
     return pd.DataFrame(
         {
-            "user": as_names(counts.users),
+            **_known_by(counts),
             "comparisons": comparisons,
             "mean": mean,
             "sd": sd,
@@ -63,6 +63,14 @@ def user_frame(fit: Fit, counts: Counts, mean: np.ndarray, sd: np.ndarray, inter
             "upper": interval[:, 1],
         }
     )
+
+
+def _known_by(counts: Counts) -> dict[str, np.ndarray]:
+    """Columns that say whose a row is: `user`; or `pattern`, and how many `users` have it."""
+    names = as_names(counts.users)
+    if counts.multiplicity is None:
+        return {"user": names}
+    return {"pattern": names, "users": np.rint(counts.multiplicity).astype(np.int64)}
 
 
 @float64
@@ -92,6 +100,10 @@ def estimate(
 
 def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     """See `Fit.attentiveness_for`."""
+    if log.by_pattern or fit.counts.multiplicity is not None:
+        # A fingerprint tells of categories and known answers, not of covariates.
+        own = log.by_pattern and fit.counts.multiplicity is not None and {*fit.context} <= {"category", "gold"}
+        return fit.attentiveness if own and fit.fingerprint == log.fingerprint() else score(fit, log)
     users = as_names(log.users)
     known = fit.attentiveness[fit.attentiveness["user"].isin(users)]
     if len(known) == len(users):
@@ -108,7 +120,11 @@ def probability_above(fit: Fit, level: float, log: ComparisonLog | None) -> pd.D
         raise EarnestError("probability_above: label EM gives no probabilities of attentiveness; fit by marginal EM")
     if not isinstance(level, int | float | np.number) or not 0 <= level <= 1:
         raise EarnestError(f"probability_above: level={level!r}: expected an attentiveness between 0 and 1")
-    frame = (fit.attentiveness if log is None else attentiveness_for(fit, log))[["user", "mean"]]
+    frame = fit.attentiveness if log is None else attentiveness_for(fit, log)
+    if "pattern" in frame:
+        counts, by_pair = (fit.counts, False) if log is None else count_for(fit, log)
+        return frame[["pattern", "users", "mean"]].assign(probability=_above(fit, counts, by_pair, level))
+    frame = frame[["user", "mean"]]
     known = as_names(fit.counts.users)
     above = pd.Series(_above(fit, fit.counts, False, level), index=known)
     if log is not None and not frame["user"].isin(known).all():
@@ -143,7 +159,7 @@ def kinds(fit: Fit, log: ComparisonLog | None) -> pd.DataFrame:
         own = fit.model.kinds(fit.schema).in_earnest(np.arange(len(names)))
         moved = np.stack([probability[:, own == kind].sum(1) for kind in range(len(names))], axis=1)
         probability = np.where(sure[:, None], moved, probability)
-    return pd.DataFrame({"user": as_names(counts.users), **dict(zip(names, probability.T, strict=True))})
+    return pd.DataFrame({**_known_by(counts), **dict(zip(names, probability.T, strict=True))})
 
 
 @float64

@@ -122,6 +122,7 @@ def _arrays(fit: Fit) -> bytes:
         "cell_model_b": counts.cells.model_b,
         "cell_outcome": counts.cells.outcome,
         "pairs": np.asarray(fit.schema.pairs, dtype=np.int64).reshape(-1, 2),
+        **({} if counts.multiplicity is None else {"multiplicity": counts.multiplicity}),
         **{f"context_{name}": np.asarray(column) for name, column in counts.cells.context.items()},
         **{f"user_{name}": frame[name].to_numpy() for name in _USER_COLUMNS},
         **_effects(fit),
@@ -213,8 +214,10 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
     context = {name[len("context_") :]: array for name, array in arrays.items() if name.startswith("context_")}
     cells = Cells(schema, arrays["cell_model_a"], arrays["cell_model_b"], arrays["cell_outcome"], context)
     users = _names(arrays)
-    counts = Counts(users, cells, arrays["user"], arrays["cell"], arrays["count"])
-    frame = pd.DataFrame({"user": users, **{name: arrays[f"user_{name}"] for name in _USER_COLUMNS}})
+    times = arrays.get("multiplicity")
+    counts = Counts(users, cells, arrays["user"], arrays["cell"], arrays["count"], times)
+    known_by = {"user": users} if times is None else {"pattern": users, "users": np.rint(times).astype(np.int64)}
+    frame = pd.DataFrame({**known_by, **{name: arrays[f"user_{name}"] for name in _USER_COLUMNS}})
     modes = tuple(
         Mode(
             float(mode["objective"]),

@@ -29,6 +29,9 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     Raises:
         EarnestError: the other log cannot be counted in the fit's terms, or repeats the fit's own log.
     """
+    fit.check_users_known("update")
+    if more.by_pattern:
+        raise EarnestError(f"update: {more.source}: votes on a cluster are added there; fit both logs as one")
     fingerprint = more.fingerprint()
     if fingerprint in fit.fingerprint.split("+"):
         raise EarnestError(f"{more.source}: the fit was made from this log already; its votes would count twice")

@@ -174,6 +174,11 @@ class BehaviorModel:
         for component in self.components:
             component.check(counts.cells)
         self.check_users(counts, log.source)
+        if counts.multiplicity is not None and self.gold is not None and self.gold.users:
+            raise EarnestError(
+                f"{log.source}: Gold(users=...) names users, whom a log on Spark does not know apart; give known "
+                "answers instead (a column of them, gold=...)"
+            )
         return self.gold.mark(counts) if self.gold is not None and self.gold.users else counts
 
     def check_users(self, counts: Counts, source: str) -> None:
