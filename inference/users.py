@@ -30,7 +30,7 @@ __all__ = [
     "refinement", "summarise", "workload",
 ]  # fmt: skip
 
-_STRATA = tuple((j + 0.5) / 16 for j in range(16))
+_STRATA = 16
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Se
     if len(work.counts.users) == 0:
         return Summary(np.zeros(0), np.zeros(0), np.zeros((0, len(levels))))
     nodes = nodes_at(model, free, work.problem)
-    # Without levels of one's own the strata of `carried_intervals` save a second compilation.
-    parts = _summaries(model, free, work.problem, nodes, np.asarray(tuple(levels) or _STRATA))
+    # Without levels of one's own as many as `carried_intervals` has save a second compilation.
+    parts = _summaries(model, free, work.problem, nodes, np.asarray(tuple(levels) or _strata(0.5)))
     mean, sd, quantiles = (work.layout.patterns(part) for part in parts)
     return Summary(mean, sd, quantiles if len(levels) else quantiles[:, :0])
 
@@ -160,8 +160,9 @@ def carried_intervals(
 ) -> np.ndarray:
     """Quantiles of attentiveness that carry the uncertainty of the globals.
 
-    The posterior of a user is averaged over draws of the globals from their normal approximation (stratified both in
-    the globals and in the user's posterior, so that few draws suffice).
+    The posterior of a user is averaged over draws of the globals from their normal approximation. It is stratified both
+    in the globals and in the user's posterior, so that few draws suffice; the strata of each draw are moved by another
+    part of their width, so that together they cover every probability evenly even where all draws say the same.
 
     Args:
         model: the declaration.
@@ -177,16 +178,22 @@ def carried_intervals(
     """
     if free.size == 0 or draws < 1:
         return summarise(model, free, work, levels).quantiles
-    uniform = qmc.LatinHypercube(d=free.size, rng=np.random.default_rng(seed)).random(draws)
+    rng = np.random.default_rng(seed)
+    uniform = qmc.LatinHypercube(d=free.size, rng=rng).random(draws)
     points = around(free, covariance, norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)))
     drawn = []
-    for point in points:
+    for point, part in zip(points, (rng.permutation(draws) + 0.5) / draws, strict=True):
         nodes = nodes_at(model, point, work.problem)
-        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, np.asarray(_STRATA))[2]))
+        drawn.append(work.layout.patterns(_summaries(model, point, work.problem, nodes, _strata(part))[2]))
     # A finite population has no attentiveness between its levels.
     finite = isinstance(model.attentiveness.latents(work.problem.cells.schema), Finite)
-    method: Literal["inverted_cdf", "linear"] = "inverted_cdf" if finite else "linear"
+    method: Literal["inverted_cdf", "hazen"] = "inverted_cdf" if finite else "hazen"
     return np.asarray(np.quantile(np.concatenate(drawn, axis=1), list(levels), axis=1, method=method).T)
+
+
+def _strata(part: float) -> np.ndarray:
+    """Probabilities that stand for equal shares of a posterior, each at this part of its share, (stratum,)."""
+    return (np.arange(_STRATA) + part) / _STRATA
 
 
 @partial(jax.jit, static_argnames=("model",))
