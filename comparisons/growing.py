@@ -15,12 +15,13 @@ from .errors import InputError
 from .files import InputFile
 from .rows import Rows, csv_rows, json_rows
 
-__all__ = ["Chunk", "Folder", "Progress"]
+__all__ = ["LONGEST", "Chunk", "Folder", "Progress"]
 
 _KINDS = {".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 _PIECE = 1 << 20
-_LONGEST = 1 << 24  # bytes of one row
-_TAIL = 64  # bytes before the offset that are compared before what follows them is read
+LONGEST = 1 << 24
+"""Bytes of one row, at most."""
+_TAIL = 1 << 12  # bytes before the offset that are compared before what follows them is read
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,9 @@ class Folder:
             if rows.n_bytes or stop == before.size:
                 break
             size *= 2
-            if size > 2 * _LONGEST:
+            if size > 2 * LONGEST:
                 raise InputError(
-                    f"{path}, line {before.lines + 1}: a row of more than {_LONGEST:,} bytes; is a quote not closed?"
+                    f"{path}, line {before.lines + 1}: a row of more than {LONGEST:,} bytes; is a quote not closed?"
                 )
         if stop == before.size and rows.n_bytes < len(data):
             self.waiting[name] = len(data) - rows.n_bytes
@@ -237,7 +238,7 @@ class Folder:
         """Names of the columns; none while the first line has no end."""
         name, path = before.name, self.path / before.name
         if name not in self._headers or not before.offset:
-            if b"\n" not in self._bytes(name, 0, _LONGEST):
+            if b"\n" not in self._bytes(name, 0, LONGEST):
                 self.waiting[name] = before.size
                 return ()
             file = InputFile(path, str(path), "csv", None, before.size, before.modified)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .errors import EarnestError
+from .limits import told_apart
 from .recipe import Recipe
 from .schema import OUTCOMES
 from .sources import Source
@@ -109,6 +110,7 @@ class ComparisonLog:
 
         Raises:
             InputError: The source has changed since it was read.
+            EarnestError: Memory, or room for temporary files, is not enough; see `limits`.
         """
         with self._busy:
             self.recipe.source.check_unchanged()
@@ -116,7 +118,8 @@ class ComparisonLog:
             for name, table in tables.items():
                 connection.register(name, table)
             try:
-                return connection.sql(sql).to_arrow_table()
+                with told_apart(self.source):
+                    return connection.sql(sql).to_arrow_table()
             except duckdb.IOException as error:
                 raise self.recipe.source.explain(error) from error
             finally:
@@ -134,7 +137,8 @@ class ComparisonLog:
         for name, table in tables.items():
             connection.register(name, table)
         try:
-            written = connection.execute(sql).fetchall()
+            with told_apart(self.source):
+                written = connection.execute(sql).fetchall()
             return int(written[0][0]) if written and written[0] else 0
         except duckdb.IOException as error:
             raise EarnestError(f"cannot write from {self.source}: {error}") from error
