@@ -175,8 +175,10 @@ class CountStore:
             available = available_columns(self._connection, chunk)
             if available:
                 return settle(label, available, self._columns, self._outcomes, self.looks)
-        if any(chunk.rows is not None and chunk.rows.lines for chunk in chunks):
-            raise InputError(f'{label}: no row is an object; expected lines such as {{"user": "ann", ...}}')
+        for chunk in chunks:
+            if chunk.rows is not None and chunk.rows.lines:
+                where = f"{chunk.path or 'standard input'}, line {chunk.rows.lines[0]}"
+                raise InputError(f'{where}: no row is an object; expected lines such as {{"user": "ann", ...}}')
         return None
 
     def _finish(self, chunks: Sequence[Chunk], reading: Reading | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ _KINDS = {".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".p
 _PIECE = 1 << 20
 LONGEST = 1 << 24
 """Bytes of one row, at most."""
+_COPIED = 1 << 12  # bytes that two files do not begin with by chance
 _TAIL = 1 << 12  # bytes before the offset that are compared before what follows them is read
 
 
@@ -80,6 +81,8 @@ class Folder:
         behind: Bytes that were there and not read at the last look.
         waiting: Name to bytes that are no whole row, or no whole Parquet file, yet.
         foreign: Names of what is no file of votes in a known form.
+        twins: Name to another name, under which the very same file is read: links, for instance.
+        ids: Whether votes have ids, so that copies of a file do no harm.
     """
 
     path: Path
@@ -88,6 +91,8 @@ class Folder:
     behind: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
+    twins: dict[str, str] = field(default_factory=dict)
+    ids: bool = False
     _present: dict[str, os.stat_result] = field(default_factory=dict, repr=False)
     _tails: dict[str, bytes] = field(default_factory=dict, repr=False)
     _headers: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
@@ -98,13 +103,14 @@ class Folder:
         `accept` what was counted before looking again.
 
         Raises:
-            InputError: A file that was read has changed, or cannot be read.
+            InputError: A file that was read has changed, was copied, or cannot be read.
         """
         self.behind, self.waiting = 0, {}
         self._present = self._listed()
         if moved := self._renamed():
             yield from moved
             return
+        read = list(self.known.values())
         for name in self._present:
             try:
                 chunk, unread = self._look_at(name, budget)
@@ -112,6 +118,9 @@ class Folder:
                 continue
             taken = 0
             if chunk is not None:
+                if not self.ids and not self.known.get(name, Progress(name)).offset:
+                    self._refuse_copy(chunk, read)
+                read.append(chunk.progress)
                 taken = chunk.progress.offset - self.known.get(name, Progress(name)).offset
                 budget -= taken
                 yield chunk
@@ -139,7 +148,8 @@ class Folder:
                         found[entry.name] = os.stat(entry.path)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror or error}); name a folder") from error
-        return dict(sorted(found.items()))
+        self.twins = same_files(found, self.path, self.known)
+        return {name: found[name] for name in sorted(found) if name not in self.twins}
 
     def _other(self, progress: Progress) -> bool:
         """Whether a file that was read is gone, or another one has its name."""
@@ -187,6 +197,21 @@ class Folder:
                 "counted stays counted. Put the file back as it was, give new votes a file of their own, or count "
                 "everything anew in another store"
             )
+
+    def _refuse_copy(self, chunk: Chunk, read: Iterable[Progress]) -> None:
+        """Raise where a new file begins with all that was read of another one."""
+        name = chunk.progress.name
+        size = self._present[name].st_size
+        wanted = {(old.offset, old.crc): old.name for old in read if _COPIED <= old.offset <= size}
+        crc = stop = 0
+        for end in sorted({offset for offset, _ in wanted}):
+            crc, stop = self._crc(name, end, stop, crc), end
+            if (end, crc) in wanted:
+                raise InputError(
+                    f"{self.path / name}: begins with the very {end:,} bytes of {wanted[end, crc]} that are counted "
+                    "already, so that their votes would count twice. Remove the copy (rotate files by renaming them, "
+                    "not by copying), or begin a store that knows votes by their ids (comparison=)"
+                )
 
     def _read(self, before: Progress, size: int) -> Chunk | None:
         name, path = before.name, self.path / before.name
@@ -266,11 +291,19 @@ class Folder:
         except OSError as error:
             raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from error
 
-    def _crc(self, name: str, stop: int) -> int:
-        crc = 0
-        for start in range(0, stop, _PIECE):
-            crc = zlib.crc32(self._bytes(name, start, min(start + _PIECE, stop)), crc)
+    def _crc(self, name: str, stop: int, start: int = 0, crc: int = 0) -> int:
+        for place in range(start, stop, _PIECE):
+            crc = zlib.crc32(self._bytes(name, place, min(place + _PIECE, stop)), crc)
         return crc
+
+
+def same_files(found: dict[str, os.stat_result], folder: Path, known: Mapping[str, Progress]) -> dict[str, str]:
+    """Names of files that are there under another name, too, and that one: what was read, else what is no link."""
+    kept: dict[tuple[int, int], str] = {}
+    for name in sorted(found, key=lambda name: (name not in known, (folder / name).is_symlink(), name)):
+        kept.setdefault((found[name].st_dev, found[name].st_ino), name)
+    names = {name: kept[status.st_dev, status.st_ino] for name, status in found.items()}
+    return {name: own for name, own in names.items() if own != name}
 
 
 def _kind(name: str) -> str:

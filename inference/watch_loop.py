@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..comparisons.context import TIMESTAMP
 from ..comparisons.count_store import CountStore, Taken
+from ..comparisons.files import COMPRESSIONS
 from ..comparisons.growing import Folder
 from ..comparisons.streams import Stream
 from ..models.behavior import BehaviorModel
@@ -93,6 +94,8 @@ class Watch:
 
     def _take(self) -> bool:
         """Count what is new; whether there was anything."""
+        if isinstance(self.source, Folder) and self.store.reading is not None:
+            self.source.ids = "comparison" in self.store.reading.columns
         chunks = list(self.source.look(_BUDGET))
         self._odd()
         if not chunks:
@@ -106,7 +109,10 @@ class Watch:
     def _odd(self) -> None:
         """Say once what the reader should know."""
         reading, looks = self.store.reading, self.store.looks
-        said = [f"{name}: is no JSONL, CSV or Parquet file and is left aside" for name in self.source.foreign]
+        said = [f"{name}: {_strange(name)} and is left aside" for name in self.source.foreign]
+        if isinstance(self.source, Folder):
+            twins = self.source.twins.items()
+            said += [f"{name}: is the same file as {own}, and is read under that name" for name, own in twins]
         if reading is not None:
             said += reading.notes
             if isinstance(self.source, Stream) and "comparison" not in reading.columns:
@@ -219,3 +225,9 @@ class Watch:
             self.recent.popleft()
         first, votes = self.recent[0]
         return (self.taken.votes - votes) / max(now - first, 1.0)
+
+
+def _strange(name: str) -> str:
+    if name.lower().endswith(tuple(COMPRESSIONS)):
+        return "is compressed: a file that grows is read unpacked,"
+    return "is no JSONL, CSV or Parquet file"
