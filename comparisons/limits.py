@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -10,15 +11,16 @@ from functools import cache
 
 import duckdb
 
-from .errors import EarnestError
+from .errors import DiskFullError, EarnestError
 
-__all__ = ["MEMORY_LIMIT", "limit_memory", "shortage", "told_apart"]
+__all__ = ["MEMORY_LIMIT", "disk_is_full", "limit_memory", "shortage", "told_apart"]
 
 MEMORY_LIMIT = "EARNEST_MEMORY_LIMIT"
 """Environment variable: memory of each query, such as 2GiB."""
 
 _SHARE = 5 / 8  # of DuckDB's own 80 % of the memory there is: the other half is for arrays and compiled programs
 _UNITS = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4, "PiB": 5}
+_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL = re.compile(r"no space left|disk quota exceeded|file too large", re.IGNORECASE)
 
 
@@ -37,7 +39,7 @@ def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
     try:
         connection.execute("SET memory_limit = '" + size.replace("'", "''") + "'")
     except duckdb.Error as error:
-        raise EarnestError(f"{MEMORY_LIMIT}={wanted!r}: expected a size with its unit, such as 2GiB or 500MB") from error
+        raise EarnestError(f"{MEMORY_LIMIT}={wanted!r}: expected a size with a unit, such as 2GiB or 500MB") from error
 
 
 @cache
@@ -67,17 +69,25 @@ def shortage(error: BaseException) -> str | None:
             f"the query needs more memory than it may have ({said.splitlines()[0][:200]}); raise {MEMORY_LIMIT} (such "
             "as 8GiB), or work on a machine with more memory"
         )
-    if _FULL.search(said):
-        return f"the disk is full ({said.splitlines()[0][:300]}); free some room and run this again"
-    return None
+    return "the disk is full; free some room and run this again" if disk_is_full(error) else None
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether something could not be written for want of room."""
+    return getattr(error, "errno", None) in _FULL_NUMBERS or bool(_FULL.search(str(error)))
 
 
 @contextmanager
 def told_apart(label: str) -> Iterator[None]:
-    """Turn a shortage of memory or room into an `EarnestError` that says what to do; other errors stay."""
+    """Turn a shortage of memory or room into an `EarnestError` that says what to do; other errors stay.
+
+    Raises:
+        DiskFullError: The disk of what is written is full.
+        EarnestError: Memory, or room for temporary files, is not enough.
+    """
     try:
         yield
     except duckdb.Error as error:
         if (words := shortage(error)) is None:
             raise
-        raise EarnestError(f"{label}: {words}") from error
+        raise (DiskFullError if words.startswith("the disk") else EarnestError)(f"{label}: {words}") from error

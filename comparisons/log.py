@@ -119,7 +119,9 @@ class ComparisonLog:
                 connection.register(name, table)
             try:
                 with told_apart(self.source):
-                    return connection.sql(sql).to_arrow_table()
+                    found = connection.sql(sql).to_arrow_table()
+                self.recipe.source.check_unchanged()  # nor while it was read
+                return found
             except duckdb.IOException as error:
                 raise self.recipe.source.explain(error) from error
             finally:
@@ -139,6 +141,7 @@ class ComparisonLog:
         try:
             with told_apart(self.source):
                 written = connection.execute(sql).fetchall()
+            self.recipe.source.check_unchanged()
             return int(written[0][0]) if written and written[0] else 0
         except duckdb.IOException as error:
             raise EarnestError(f"cannot write from {self.source}: {error}") from error

@@ -77,7 +77,8 @@ def tabulate(
     for number, (select, kinds, whole) in enumerate(parts):
         with _read(whole):
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {_VIEW} AS {select}")
-        recipe = Recipe(FrameSource(label if whole is None else str(whole.path), kinds, None), reading.columns, cast(Outcomes, reading.outcomes))
+        source = FrameSource(label if whole is None else str(whole.path), kinds, None)
+        recipe = Recipe(source, reading.columns, cast(Outcomes, reading.outcomes))
         reading = _with_times(connection, recipe, reading)
         tables.append(f"{BATCH}_{number}")
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {tables[-1]} AS {_select(recipe, reading, looks)}")

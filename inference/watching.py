@@ -52,11 +52,11 @@ def watch(
 
     Args:
         source: A folder of files that grow (JSONL, CSV) or are whole (Parquet), or "-" for JSON lines from standard
-            input. A last line without its end waits. Files are rotated by renaming them. One that is cut, or replaced by
-            another, is refused; an edit of what was counted in a file that has grown since is seen only when the watch
-            starts again, since all of a file is compared then. Without ids of votes a copy of a file is refused, and a
-            link is read under one name. From standard input a vote that is sent twice counts once only if `comparison`
-            names its id.
+            input. A last line without its end waits. Files are rotated by renaming them. One that is cut, or replaced
+            by another, is refused; an edit of what was counted in a file that has grown since is seen only when the
+            watch starts again, since all of a file is compared then. Without ids of votes a copy of a file is refused,
+            and a link is read under one name. From standard input a vote that is sent twice counts once only if
+            `comparison` names its id.
         store: A DuckDB file for the counts, begun if it is not there.
         model: The declaration; by default that of the store, or for a new one Bradley-Terry with ties.
         out: Table of users to keep current, .parquet or .csv: user, comparisons, mean, sd, lower, upper. The Parquet
