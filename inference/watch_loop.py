@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -142,7 +143,7 @@ class Watch:
         now, votes = time.monotonic(), self.store.totals.votes
         if self.source.behind and now < self.began + self.every:
             return  # counting what has piled up comes first
-        fitted = self.warmth.votes if self.warmth is not None and (self.last or self.outputs.there) else 0
+        fitted = self.warmth.votes if self.warmth is not None and (self.last or self._there) else 0
         new = votes - fitted
         if new and new >= (self.every_votes or 1) and now >= self.fitted_at + self.every and now >= self.rested_until:
             self.fitted_at = now
@@ -153,6 +154,10 @@ class Watch:
             self.voted.clear()
             self.job = self.worker.submit(self._rescore, self.last, users)
 
+    @property
+    def _there(self) -> bool:
+        return self.outputs.there(self.store.recall("outputs"))
+
     def _harvest(self, done: _Done) -> None:
         self.job, self.last = None, done
         now = time.monotonic()
@@ -160,6 +165,7 @@ class Watch:
         if done.refitted:
             self.warmth, self.fitted_at = done.warmth, now - done.seconds
             self.store.keep("fit", done.warmth.to_json())
+            self.store.keep("outputs", json.dumps(self.outputs.places))
 
     def _refit(self) -> _Done:
         start = time.monotonic()
@@ -193,7 +199,7 @@ class Watch:
             except _Stopped:
                 return None if self.last is None else self.last.fit
         votes = self.store.totals.votes
-        current = self.warmth is not None and self.warmth.votes == votes and (self.last or self.outputs.there)
+        current = self.warmth is not None and self.warmth.votes == votes and (self.last or self._there)
         if not self.stop.is_set() and votes and not current:
             with suppress(_Stopped):
                 self._harvest(self._refit())

@@ -271,3 +271,18 @@ def test_closed_standard_input_is_not_the_store(tmp_path):
     assert done.returncode == 2
     assert "standard input is closed; give it the votes" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_an_output_of_another_store_is_replaced(tmp_path):
+    """It is there, and of as many votes: that does not make it this store's."""
+    vote = {"model_a": "x", "model_b": "y", "winner": "model_a"}
+    out = tmp_path / "users.csv"
+    for user in ("ann", "bob"):
+        (tmp_path / user).mkdir()
+        (tmp_path / user / "a.jsonl").write_text(json.dumps({**vote, "user": user}) + "\n")
+        er.watch(tmp_path / user, tmp_path / f"{user}.duckdb", out=tmp_path / f"{user}.csv", once=True)
+    er.watch(tmp_path / "ann", tmp_path / "ann.duckdb", out=out, once=True)
+    assert out.read_bytes() == (tmp_path / "ann.csv").read_bytes()
+    er.watch(tmp_path / "bob", tmp_path / "bob.duckdb", out=out, once=True)
+    assert out.read_bytes() == (tmp_path / "bob.csv").read_bytes()
+    assert er.watch(tmp_path / "bob", tmp_path / "bob.duckdb", out=out, once=True) is None  # it is current
