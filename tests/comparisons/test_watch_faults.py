@@ -9,6 +9,7 @@ import sys
 import threading
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -281,8 +282,7 @@ def test_an_output_of_another_store_is_replaced(tmp_path):
         (tmp_path / user).mkdir()
         (tmp_path / user / "a.jsonl").write_text(json.dumps({**vote, "user": user}) + "\n")
         er.watch(tmp_path / user, tmp_path / f"{user}.duckdb", out=tmp_path / f"{user}.csv", once=True)
-    er.watch(tmp_path / "ann", tmp_path / "ann.duckdb", out=out, once=True)
-    assert out.read_bytes() == (tmp_path / "ann.csv").read_bytes()
-    er.watch(tmp_path / "bob", tmp_path / "bob.duckdb", out=out, once=True)
-    assert out.read_bytes() == (tmp_path / "bob.csv").read_bytes()
+    for user in ("ann", "bob"):
+        er.watch(tmp_path / user, tmp_path / f"{user}.duckdb", out=out, once=True)
+        assert list(pd.read_csv(out)["user"]) == [user]
     assert er.watch(tmp_path / "bob", tmp_path / "bob.duckdb", out=out, once=True) is None  # it is current
