@@ -67,6 +67,11 @@ class Verbs(click.Group):
                 raise Failure(str(error)) from error
             if "EARNEST_TRACEBACK" in os.environ:
                 raise
+            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+                raise Failure(
+                    "memory ran out (outputs are as they were); use a machine with more, close other programs, or take "
+                    "fewer votes at once"
+                ) from error
             raise Failure(
                 f"an error of Earnest's own, {type(error).__name__}: {error} (outputs are as they were; "
                 "EARNEST_TRACEBACK=1 shows where it happened)"
@@ -76,16 +81,17 @@ class Verbs(click.Group):
 def keep_compiled_programs() -> None:
     """Let JAX keep its compiled programs in the user's cache folder, so that the next run need not compile them again.
 
-    Must come before JAX is imported. A setting in the environment stands; where the folder cannot be made, nothing is
-    kept.
+    Must come before JAX is imported. A setting in the environment stands (JAX_ENABLE_COMPILATION_CACHE=false keeps
+    nothing); where the folder cannot be made or written, nothing is kept.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or "JAX_ENABLE_COMPILATION_CACHE" in os.environ:
         return
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "earnest" / "jax"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "earnest" / "jax"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: nobody's home is known
+        return
+    if not os.access(folder, os.W_OK):  # JAX would warn of every program
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")

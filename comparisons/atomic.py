@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import EarnestError
+from .errors import DiskFullError, EarnestError
+from .limits import disk_is_full
 
 _LIMIT = 180  # characters of the target's name kept in the temporary's: file systems stop at 255 bytes
 
@@ -71,7 +72,8 @@ def atomic_file(path: str | os.PathLike[str], replace: bool = True) -> Iterator[
         The path to write to.
 
     Raises:
-        EarnestError: The folder does not exist `path` is a folder or a device, or may not be written.
+        EarnestError: The folder does not exist, `path` is a folder or a device, may not be written, or the disk is
+            full.
     """
     target = Path(os.path.realpath(path))  # through links, so that a linked file is replaced and the link stays
     if not target.parent.is_dir():
@@ -100,8 +102,14 @@ def atomic_file(path: str | os.PathLike[str], replace: bool = True) -> Iterator[
         else:
             os.link(temporary, target)
             temporary.unlink()
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # on a disk that fails, too, the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, DiskFullError) or (isinstance(error, OSError) and disk_is_full(error)):
+            raise DiskFullError(
+                f"cannot write {os.fspath(path)!r}: the disk is full; free some room and run this again (what was "
+                "there before is whole)"
+            ) from error
         raise
     with suppress(OSError):  # some file systems refuse to open folders; the rename has already happened
         _flush(target.parent)

@@ -30,7 +30,7 @@ from .growing import Chunk, Progress
 from .looks import Looks, Reading, settle
 from .outcomes import Outcomes
 from .sql import ident, literal
-from .store_file import FORMAT, explained, keep, opened, transaction
+from .store_file import closed, explained, keep, opened, transaction
 from .taking import BATCH, available_columns, tabulate
 from .write import copy_options
 
@@ -95,7 +95,7 @@ class CountStore:
             if self.reading is not None:
                 self.reading.check_named(self.path, self._columns, outcomes)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     def __enter__(self) -> CountStore:
@@ -106,15 +106,13 @@ class CountStore:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        closed(self.path, self._connection)
 
     def _one(self, sql: str) -> tuple[int, ...]:
         [row] = self._connection.execute(sql).fetchall()
         return tuple(int(value or 0) for value in row)
 
     def _own_looks(self, looks: Looks | None) -> Looks:
-        if (found := self.recall("format")) != str(FORMAT):
-            raise EarnestError(f"{self.path}: format {found}; this version of Earnest reads format {FORMAT}")
         known = json.loads(self.recall("looks") or "{}")
         own = Looks(**{**known, "context": tuple(known["context"])})
         if looks is not None and looks != own:
@@ -177,8 +175,10 @@ class CountStore:
             available = available_columns(self._connection, chunk)
             if available:
                 return settle(label, available, self._columns, self._outcomes, self.looks)
-        if any(chunk.rows is not None and chunk.rows.lines for chunk in chunks):
-            raise InputError(f'{label}: no row is an object; expected lines such as {{"user": "ann", ...}}')
+        for chunk in chunks:
+            if chunk.rows is not None and chunk.rows.lines:
+                where = f"{chunk.path or 'standard input'}, line {chunk.rows.lines[0]}"
+                raise InputError(f'{where}: no row is an object; expected lines such as {{"user": "ann", ...}}')
         return None
 
     def _finish(self, chunks: Sequence[Chunk], reading: Reading | None) -> None:

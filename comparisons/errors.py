@@ -14,6 +14,10 @@ class InputError(EarnestError):
     """Input data that cannot be used as it is: a file, a data frame, a row or a column of it."""
 
 
+class DiskFullError(EarnestError):
+    """There is no room for what is written."""
+
+
 def check_whole(name: str, value: object, least: int) -> None:
     """Raise an `EarnestError` unless an argument is a whole number (Python's or NumPy's), `least` or more."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:

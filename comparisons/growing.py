@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,12 +15,14 @@ from .errors import InputError
 from .files import InputFile
 from .rows import Rows, csv_rows, json_rows
 
-__all__ = ["Chunk", "Folder", "Progress"]
+__all__ = ["LONGEST", "Chunk", "Folder", "Progress"]
 
 _KINDS = {".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 _PIECE = 1 << 20
-_LONGEST = 1 << 24  # bytes of one row
-_TAIL = 64  # bytes before the offset that are compared before what follows them is read
+LONGEST = 1 << 24
+"""Bytes of one row, at most."""
+_COPIED = 1 << 12  # bytes that two files do not begin with by chance
+_TAIL = 1 << 12  # bytes before the offset that are compared before what follows them is read
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Folder:
         behind: Bytes that were there and not read at the last look.
         waiting: Name to bytes that are no whole row, or no whole Parquet file, yet.
         foreign: Names of what is no file of votes in a known form.
+        twins: Name to another name, under which the very same file is read: links, for instance.
+        ids: Whether votes have ids, so that copies of a file do no harm.
     """
 
     path: Path
@@ -87,6 +91,8 @@ class Folder:
     behind: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
+    twins: dict[str, str] = field(default_factory=dict)
+    ids: bool = False
     _present: dict[str, os.stat_result] = field(default_factory=dict, repr=False)
     _tails: dict[str, bytes] = field(default_factory=dict, repr=False)
     _headers: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
@@ -97,13 +103,14 @@ class Folder:
         `accept` what was counted before looking again.
 
         Raises:
-            InputError: A file that was read has changed, or cannot be read.
+            InputError: A file that was read has changed, was copied, or cannot be read.
         """
         self.behind, self.waiting = 0, {}
         self._present = self._listed()
         if moved := self._renamed():
             yield from moved
             return
+        read = list(self.known.values())
         for name in self._present:
             try:
                 chunk, unread = self._look_at(name, budget)
@@ -111,6 +118,9 @@ class Folder:
                 continue
             taken = 0
             if chunk is not None:
+                if not self.ids and not self.known.get(name, Progress(name)).offset:
+                    self._refuse_copy(chunk, read)
+                read.append(chunk.progress)
                 taken = chunk.progress.offset - self.known.get(name, Progress(name)).offset
                 budget -= taken
                 yield chunk
@@ -138,7 +148,8 @@ class Folder:
                         found[entry.name] = os.stat(entry.path)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror or error}); name a folder") from error
-        return dict(sorted(found.items()))
+        self.twins = same_files(found, self.path, self.known)
+        return {name: found[name] for name in sorted(found) if name not in self.twins}
 
     def _other(self, progress: Progress) -> bool:
         """Whether a file that was read is gone, or another one has its name."""
@@ -187,6 +198,21 @@ class Folder:
                 "everything anew in another store"
             )
 
+    def _refuse_copy(self, chunk: Chunk, read: Iterable[Progress]) -> None:
+        """Raise where a new file begins with all that was read of another one."""
+        name = chunk.progress.name
+        size = self._present[name].st_size
+        wanted = {(old.offset, old.crc): old.name for old in read if _COPIED <= old.offset <= size}
+        crc = stop = 0
+        for end in sorted({offset for offset, _ in wanted}):
+            crc, stop = self._crc(name, end, stop, crc), end
+            if (end, crc) in wanted:
+                raise InputError(
+                    f"{self.path / name}: begins with the very {end:,} bytes of {wanted[end, crc]} that are counted "
+                    "already, so that their votes would count twice. Remove the copy (rotate files by renaming them, "
+                    "not by copying), or begin a store that knows votes by their ids (comparison=)"
+                )
+
     def _read(self, before: Progress, size: int) -> Chunk | None:
         name, path = before.name, self.path / before.name
         kind = _kind(name)
@@ -203,9 +229,9 @@ class Folder:
             if rows.n_bytes or stop == before.size:
                 break
             size *= 2
-            if size > 2 * _LONGEST:
+            if size > 2 * LONGEST:
                 raise InputError(
-                    f"{path}, line {before.lines + 1}: a row of more than {_LONGEST:,} bytes; is a quote not closed?"
+                    f"{path}, line {before.lines + 1}: a row of more than {LONGEST:,} bytes; is a quote not closed?"
                 )
         if stop == before.size and rows.n_bytes < len(data):
             self.waiting[name] = len(data) - rows.n_bytes
@@ -237,7 +263,7 @@ class Folder:
         """Names of the columns; none while the first line has no end."""
         name, path = before.name, self.path / before.name
         if name not in self._headers or not before.offset:
-            if b"\n" not in self._bytes(name, 0, _LONGEST):
+            if b"\n" not in self._bytes(name, 0, LONGEST):
                 self.waiting[name] = before.size
                 return ()
             file = InputFile(path, str(path), "csv", None, before.size, before.modified)
@@ -265,11 +291,19 @@ class Folder:
         except OSError as error:
             raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from error
 
-    def _crc(self, name: str, stop: int) -> int:
-        crc = 0
-        for start in range(0, stop, _PIECE):
-            crc = zlib.crc32(self._bytes(name, start, min(start + _PIECE, stop)), crc)
+    def _crc(self, name: str, stop: int, start: int = 0, crc: int = 0) -> int:
+        for place in range(start, stop, _PIECE):
+            crc = zlib.crc32(self._bytes(name, place, min(place + _PIECE, stop)), crc)
         return crc
+
+
+def same_files(found: dict[str, os.stat_result], folder: Path, known: Mapping[str, Progress]) -> dict[str, str]:
+    """Names of files that are there under another name, too, and that one: what was read, else what is no link."""
+    kept: dict[tuple[int, int], str] = {}
+    for name in sorted(found, key=lambda name: (name not in known, (folder / name).is_symlink(), name)):
+        kept.setdefault((found[name].st_dev, found[name].st_ino), name)
+    names = {name: kept[status.st_dev, status.st_ino] for name, status in found.items()}
+    return {name: own for name, own in names.items() if own != name}
 
 
 def _kind(name: str) -> str:

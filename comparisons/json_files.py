@@ -12,8 +12,9 @@ from typing import cast
 import duckdb
 
 from .csv_files import check_names
-from .errors import InputError
+from .errors import EarnestError, InputError
 from .files import InputFile, first_line
+from .limits import shortage
 from .sql import connect, exact_path, ident, literal
 
 _INTEGERS = {"UBIGINT", "BIGINT"}
@@ -32,6 +33,8 @@ def select_json(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
             names = _keys(connection, files, parts)
             return _typed(connection, parts, names)
         except duckdb.Error as error:
+            if (words := shortage(error)) is not None:
+                raise EarnestError(f"{files[0].label}: {words}") from error
             raise explain_json(str(error), files) from error
 
 

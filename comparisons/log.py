@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import EarnestError
 from .kinds import KINDS, few, kinds_sql, print_of_rows, told_by_kind, written
+from .limits import told_apart
 from .recipe import Recipe
 from .schema import OUTCOMES, Schema
 from .sources import VIEW, Source
@@ -147,6 +148,7 @@ class ComparisonLog:
 
         Raises:
             InputError: The source has changed since it was read.
+            EarnestError: Memory, or room for temporary files, is not enough; see `limits`.
         """
         with self._busy:
             self.recipe.source.check_unchanged()
@@ -154,7 +156,10 @@ class ComparisonLog:
             for name, table in tables.items():
                 connection.register(name, table)
             try:
-                return connection.sql(sql).to_arrow_table()
+                with told_apart(self.source):
+                    found = connection.sql(sql).to_arrow_table()
+                self.recipe.source.check_unchanged()  # nor while it was read
+                return found
             except duckdb.IOException as error:
                 raise self.recipe.source.explain(error) from error
             finally:
@@ -172,7 +177,9 @@ class ComparisonLog:
         for name, table in tables.items():
             connection.register(name, table)
         try:
-            written = connection.execute(sql).fetchall()
+            with told_apart(self.source):
+                written = connection.execute(sql).fetchall()
+            self.recipe.source.check_unchanged()
             return int(written[0][0]) if written and written[0] else 0
         except duckdb.IOException as error:
             raise EarnestError(f"cannot write from {self.source}: {error}") from error

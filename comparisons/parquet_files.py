@@ -15,7 +15,8 @@ _OPTIONS = "hive_partitioning = false, union_by_name = false"
 
 def select_parquet(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
     """SQL that reads the files in order, and the columns with their types."""
-    shapes = [(file, _columns(file)) for file in files]
+    described: dict[bytes, dict[str, str]] = {}  # files are many, their shapes few
+    shapes = [(file, _columns(file, described)) for file in files]
     first = shapes[0][1]
     names = tuple(first)
     for file, columns in shapes[1:]:
@@ -29,17 +30,20 @@ def select_parquet(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
     return sql, _describe(sql)
 
 
-def _columns(file: InputFile) -> dict[str, str]:
+def _columns(file: InputFile, described: dict[bytes, dict[str, str]]) -> dict[str, str]:
     where = file.label
     try:
-        names = list(pq.read_schema(file.path).names)
+        schema = pq.read_schema(file.path)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(
             f"{where}: not a whole Parquet file ({reason}); it may be truncated, write it again"
         ) from error
-    check_names(names, where)
-    return _describe(f"SELECT * FROM read_parquet({exact_path(file.path)}, {_OPTIONS})")
+    check_names(list(schema.names), where)
+    shape = schema.serialize().to_pybytes()  # with its metadata, from which DuckDB takes some types
+    if shape not in described:
+        described[shape] = _describe(f"SELECT * FROM read_parquet({exact_path(file.path)}, {_OPTIONS})")
+    return described[shape]
 
 
 def _describe(sql: str) -> dict[str, str]:

@@ -16,8 +16,9 @@ from .errors import EarnestError, InputError
 from .files import InputFile, find_files, is_path
 from .frames import to_table
 from .json_files import explain_json, select_json
+from .limits import shortage
 from .parquet_files import select_parquet
-from .sql import ident
+from .sql import connect, ident
 
 ROW = "__earnest_row"  # 0-based position in the source, across its files
 VIEW = "earnest_source"
@@ -47,9 +48,14 @@ class Source(ABC):
     def place(self, row: int) -> str:
         """Where data row `row` (from 0) is, for messages: file, data row (from 1) and line."""
 
-    @abstractmethod
     def explain(self, error: duckdb.Error) -> EarnestError:
-        """What to tell the user when DuckDB cannot read the source."""
+        """What to tell the user when DuckDB cannot read the source, or has too little memory or room for it."""
+        words = shortage(error)
+        return self._explain(error) if words is None else EarnestError(f"{self.label}: {words}")
+
+    @abstractmethod
+    def _explain(self, error: duckdb.Error) -> EarnestError:
+        """What is wrong with the source itself."""
 
     @property
     def folder_and_stem(self) -> tuple[Path, str] | None:
@@ -81,7 +87,7 @@ class FrameSource(Source):
     def place(self, row: int) -> str:
         return f"{self.label}, data row {row + 1}"
 
-    def explain(self, error: duckdb.Error) -> EarnestError:
+    def _explain(self, error: duckdb.Error) -> EarnestError:
         return InputError(f"{self.label}: {_brief(error)}")
 
 
@@ -122,11 +128,11 @@ class FileSource(Source):
 
     def _n_rows(self, file: InputFile) -> int:
         source = _READERS[file.format]((file,))[0]
-        with duckdb.connect() as connection:
+        with connect() as connection:
             [(size,)] = connection.sql(f"SELECT count(*) FROM ({source})").fetchall()
         return int(size)
 
-    def explain(self, error: duckdb.Error) -> EarnestError:
+    def _explain(self, error: duckdb.Error) -> EarnestError:
         self.check_unchanged()
         message = str(error)
         if self.files[0].format == "csv":

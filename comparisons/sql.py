@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from .limits import limit_memory
+
 
 def ident(name: str) -> str:
     """`name` as a quoted SQL identifier."""
@@ -33,7 +35,11 @@ def exact_path(path: Path) -> str:
 
 
 def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
-    """A database, by default a private one in memory, that reads nothing but what it is told to."""
+    """A database, by default a private one in memory, that reads nothing but what it is told to.
+
+    Raises:
+        EarnestError: `EARNEST_MEMORY_LIMIT` is no size.
+    """
     connection = duckdb.connect(path)
     spill = Path(tempfile.gettempdir()) / f"earnest-{uuid.uuid4().hex}"  # made when memory runs out, removed at the end
     with suppress(duckdb.InvalidInputException):  # Jupyter without ipywidgets has no bar and refuses to switch it off
@@ -45,4 +51,5 @@ def connect(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
         f"temp_directory = {literal(str(spill))}",
     ):
         connection.execute(f"SET {setting}")
+    limit_memory(connection)
     return connection

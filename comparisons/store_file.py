@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
+from weakref import WeakValueDictionary
 
 import duckdb
 
 from .atomic import atomic_file, remove_stale
 from .errors import EarnestError
+from .limits import shortage
 from .looks import Looks
 from .sql import connect, ident
 
-__all__ = ["FORMAT", "explained", "keep", "opened", "transaction"]
+__all__ = ["FORMAT", "closed", "explained", "keep", "opened", "transaction"]
 
 FORMAT = 1
 _TEXTS = ("category", "item", "gold", "timestamp")
+
+# Stores that this process has open, by their real path: DuckDB lets one process open a file as often as it likes.
+_open: WeakValueDictionary[str, duckdb.DuckDBPyConnection] = WeakValueDictionary()
+_opening = Lock()
 
 
 def opened(path: str, looks: Looks | None) -> duckdb.DuckDBPyConnection:
@@ -27,17 +35,53 @@ def opened(path: str, looks: Looks | None) -> duckdb.DuckDBPyConnection:
     Raises:
         EarnestError: The file is no store, is in use, or cannot be written; or there is none and no model.
     """
-    if not Path(path).exists():
+    place = os.path.realpath(path)
+    if not os.path.exists(place):
         if looks is None:
             raise EarnestError(f"{path}: there is no such store yet, so a model is needed to begin it")
+        _refuse_leftover(path, place)
         _make(path, looks)
-    connection = _connected(path)
-    remove_stale(Path(path).resolve())
+    with _opening:
+        if place in _open:
+            raise EarnestError(f"{path}: the store is in use by this process already; end that watch first")
+        _open[place] = connection = _connected(path)
+    try:
+        _check_store(path, connection)
+    except BaseException:
+        closed(path, connection)
+        raise
+    remove_stale(Path(place))
+    return connection
+
+
+def closed(path: str, connection: duckdb.DuckDBPyConnection) -> None:
+    """Let go of a store."""
+    connection.close()
+    _open.pop(os.path.realpath(path), None)
+
+
+def _refuse_leftover(path: str, place: str) -> None:
+    """Raise where the write-ahead log of a store that is gone would be taken for the new one's."""
+    if os.path.exists(f"{place}.wal"):
+        raise EarnestError(
+            f"{path}: there is no such store, but {path}.wal, which belongs to one that was here: put that store back, "
+            "or remove the .wal file to begin anew"
+        )
+
+
+def _check_store(path: str, connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise where a database is no store, or one of another version."""
     tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not {"meta", "counts", "sources"} <= tables:
-        connection.close()
         raise EarnestError(f"{path}: is a database, but no store of counts; name another file")
-    return connection
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    if (found := meta.get("format")) != str(FORMAT):
+        raise EarnestError(
+            f"{path}: a store of format {found}; this version of Earnest reads format {FORMAT}. Go on with the version "
+            "that began it, or count the votes anew in another store"
+        )
+    if "looks" not in meta:
+        raise EarnestError(f"{path}: the store is damaged (no model in it); count the votes anew in another store")
 
 
 def _connected(path: str) -> duckdb.DuckDBPyConnection:
@@ -47,9 +91,10 @@ def _connected(path: str) -> duckdb.DuckDBPyConnection:
         if "lock" in str(error):
             raise EarnestError(f"{path}: the store is in use by another process; end that one first") from error
         brief = str(error).splitlines()[0]
-        raise EarnestError(
-            f"{path}: cannot be opened as a store ({brief}); name another file, in a folder that may be written"
-        ) from error
+        remedy = shortage(error) or "name another file, in a folder that may be written"
+        if "WAL" in brief:
+            remedy = f"put the store back that {path}.wal belongs to, or remove both files and count the votes anew"
+        raise EarnestError(f"{path}: cannot be opened as a store ({brief}); {remedy}") from error
 
 
 def _make(path: str, looks: Looks) -> None:
@@ -88,9 +133,9 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        why = shortage(error) or str(error).splitlines()[0]
         raise EarnestError(
-            f"{path}: cannot be written ({str(error).splitlines()[0]}); what was counted before is whole: mend that "
-            "and start again"
+            f"{path}: cannot be written ({why}); what was counted before is whole: mend that and start again"
         ) from error
 
 

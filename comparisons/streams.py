@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from .growing import Chunk, Progress
+from .errors import InputError
+from .growing import LONGEST, Chunk, Progress
 from .rows import json_rows
 
 __all__ = ["Stream"]
@@ -33,16 +34,29 @@ class Stream:
         self.foreign: list[str] = []
 
     def look(self, budget: int) -> Iterator[Chunk]:
-        """New rows, gathered for a moment; the last line counts without its end once the stream has ended."""
-        pieces, size, until = [self._rest], len(self._rest), time.monotonic() + _WAIT
+        """New rows, gathered for a moment; the last line counts without its end once the stream has ended.
+
+        Raises:
+            InputError: A line is longer than any vote, or nothing can be read.
+        """
+        # What waits for its end counts not towards the budget: a line longer than that would wait for ever.
+        pieces, size, until = [self._rest], 0, time.monotonic() + _WAIT
         while not self.ended and size < budget and (left := until - time.monotonic()) > 0:
-            if not select.select([self._descriptor], [], [], left)[0]:
-                break
-            piece = os.read(self._descriptor, 1 << 20)
+            try:
+                if not select.select([self._descriptor], [], [], left)[0]:
+                    break
+                piece = os.read(self._descriptor, min(1 << 20, budget))
+            except OSError as error:
+                raise InputError(f"standard input: cannot be read ({error.strerror or error})") from error
             self.ended = not piece
             pieces.append(piece)
             size += len(piece)
         data = b"".join(pieces)
+        if len(data) - (data.rfind(b"\n") + 1) > LONGEST:
+            raise InputError(
+                f"standard input, after line {self._progress.lines + data.count(b'\n'):,}: a line of more than "
+                f"{LONGEST:,} bytes; expected one vote a line"
+            )
         cut = len(data) if self.ended else data.rfind(b"\n") + 1
         self._rest = data[cut:]
         self.waiting = {"-": len(self._rest)} if self._rest else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from .checks import reason_cases
 from .context import NAMED, TIMESTAMP, moment
 from .errors import InputError
 from .growing import Chunk
+from .limits import shortage
 from .looks import Looks, Reading
 from .outcomes import Outcomes
 from .recipe import IDS, Fault, Recipe
@@ -58,23 +60,25 @@ def tabulate(
     Raises:
         InputError: A file lacks a column that is read.
     """
-    parts = []
+    parts: list[tuple[str, dict[str, str], Chunk | None]] = []
     texts = [(number, chunk) for number, chunk in enumerate(chunks) if chunk.kind == "csv" and chunk.rows]
     objects = [(number, chunk) for number, chunk in enumerate(chunks) if chunk.kind == "json" and chunk.rows]
     plain = dict.fromkeys(reading.source_columns, "VARCHAR")
     if texts:
         connection.register(f"{_ROWS}_csv", _csv_table(texts, reading))
-        parts.append((f"SELECT * FROM {_ROWS}_csv", plain))
+        parts.append((f"SELECT * FROM {_ROWS}_csv", plain, None))
     if objects:
         connection.register(f"{_ROWS}_json", _raw_table(objects))
-        parts.append((_json_sql(reading), plain))
+        parts.append((_json_sql(reading), plain, None))
     for number, chunk in enumerate(chunks):
         if chunk.rows is None:
-            parts.append(_parquet_sql(number, chunk, reading))
+            parts.append((*_parquet_sql(number, chunk, reading), chunk))
     tables = []
-    for number, (select, kinds) in enumerate(parts):
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_VIEW} AS {select}")
-        recipe = Recipe(FrameSource(label, kinds, None), reading.columns, cast(Outcomes, reading.outcomes))
+    for number, (select, kinds, whole) in enumerate(parts):
+        with _read(whole):
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {_VIEW} AS {select}")
+        source = FrameSource(label if whole is None else str(whole.path), kinds, None)
+        recipe = Recipe(source, reading.columns, cast(Outcomes, reading.outcomes))
         reading = _with_times(connection, recipe, reading)
         tables.append(f"{BATCH}_{number}")
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {tables[-1]} AS {_select(recipe, reading, looks)}")
@@ -83,6 +87,24 @@ def tabulate(
     for table in tables:
         connection.execute(f"DROP TABLE {table}")
     return reading
+
+
+@contextmanager
+def _read(whole: Chunk | None) -> Iterator[None]:
+    """Name the Parquet file that cannot be read, or is not the one any more that was looked at."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if whole is None or shortage(error) is not None:
+            raise
+        raise InputError(
+            f"{whole.path}: the Parquet file is damaged ({str(error).splitlines()[0][:200]}); write it again, or take "
+            "it out of the folder"
+        ) from error
+    if whole is not None and whole.path is not None:
+        now, then = whole.path.stat(), whole.progress
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (then.inode, then.size, then.modified):
+            raise InputError(f"{whole.path}: was changed while it was read; nothing of it is counted: start again")
 
 
 def _raw_table(chunks: Sequence[tuple[int, Chunk]], columns: dict[str, pa.Array] | None = None) -> pa.Table:

@@ -254,18 +254,23 @@ class MarginalEM:
         total = curvature + change[2]
         value, slope = self.value_and_slope(free)
         value, slope = value + change[0], slope + change[1]
-        for _ in range(20):  # at most 1 free unit each, and from an edge the way is 10 and more
-            move = uphill(slope, total)
+        share = 1.0
+        for _ in range(40):  # at most 1 free unit each, and from an edge the way is 10 and more
+            move = share * uphill(slope, total)
             candidate = np.clip(centre + move, -BOX, BOX)
             new, new_slope = self.value_and_slope(candidate)
             change = self._log_jacobian(candidate)
             new, new_slope = new + change[0], new_slope + change[1]
             if not new >= value - 1e-12 * (1 + abs(value)) or not np.all(np.isfinite(new_slope)):
+                if (share := share / 4) < 1e-3:
+                    break
+                continue
+            centre, value, slope, share = candidate, new, new_slope, 1.0
+            # The curvature of where it was is no guide here: with it the steps would turn round before the mode.
+            total = self.hessian(centre) + change[2]
+            if np.max(np.abs(move)) < 1e-6:  # the next one, as Newton's go, would be a millionth of that
                 break
-            centre, value, slope = candidate, new, new_slope
-            if np.max(np.abs(move)) < 1e-4:
-                break
-        return centre, self.hessian(centre) + self._log_jacobian(centre)[2]
+        return centre, total
 
     def settled(self, free: np.ndarray, jacobian: bool = False) -> AtRest:
         """The mode of pooled scales, all else integrated out by Laplace's method, and of all else at them.

@@ -54,10 +54,17 @@ class Outputs:
     quarantine: str | os.PathLike[str] | None
 
     @property
-    def there(self) -> bool:
-        """Whether there are outputs, all of them written before."""
-        wanted = [path for path in (self.out, self.fit) if path is not None]
-        return bool(wanted) and all(os.path.exists(path) for path in wanted)
+    def places(self) -> list[str]:
+        """Where the table and the fit are written, through links."""
+        return [os.path.realpath(path) for path in (self.out, self.fit) if path is not None]
+
+    def there(self, written: str | None) -> bool:
+        """Whether there are outputs, all of them written before.
+
+        Args:
+            written: What the store remembers of the places it wrote to; a file of another store may be there.
+        """
+        return bool(self.places) and written == json.dumps(self.places) and all(map(os.path.exists, self.places))
 
     def write(self, frame: pd.DataFrame, about: dict[str, Any]) -> None:
         """Replace the table of users; `about` and the time go into the metadata of a Parquet file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pandas as pd
 
 from ..comparisons.context import TIMESTAMP
 from ..comparisons.count_store import CountStore, Taken
+from ..comparisons.files import COMPRESSIONS
 from ..comparisons.growing import Folder
 from ..comparisons.streams import Stream
 from ..models.behavior import BehaviorModel
@@ -93,6 +95,8 @@ class Watch:
 
     def _take(self) -> bool:
         """Count what is new; whether there was anything."""
+        if isinstance(self.source, Folder) and self.store.reading is not None:
+            self.source.ids = "comparison" in self.store.reading.columns
         chunks = list(self.source.look(_BUDGET))
         self._odd()
         if not chunks:
@@ -106,7 +110,10 @@ class Watch:
     def _odd(self) -> None:
         """Say once what the reader should know."""
         reading, looks = self.store.reading, self.store.looks
-        said = [f"{name}: is no JSONL, CSV or Parquet file and is left aside" for name in self.source.foreign]
+        said = [f"{name}: {_strange(name)} and is left aside" for name in self.source.foreign]
+        if isinstance(self.source, Folder):
+            twins = self.source.twins.items()
+            said += [f"{name}: is the same file as {own}, and is read under that name" for name, own in twins]
         if reading is not None:
             said += reading.notes
             if isinstance(self.source, Stream) and "comparison" not in reading.columns:
@@ -136,7 +143,7 @@ class Watch:
         now, votes = time.monotonic(), self.store.totals.votes
         if self.source.behind and now < self.began + self.every:
             return  # counting what has piled up comes first
-        fitted = self.warmth.votes if self.warmth is not None and (self.last or self.outputs.there) else 0
+        fitted = self.warmth.votes if self.warmth is not None and (self.last or self._there) else 0
         new = votes - fitted
         if new and new >= (self.every_votes or 1) and now >= self.fitted_at + self.every and now >= self.rested_until:
             self.fitted_at = now
@@ -147,6 +154,10 @@ class Watch:
             self.voted.clear()
             self.job = self.worker.submit(self._rescore, self.last, users)
 
+    @property
+    def _there(self) -> bool:
+        return self.outputs.there(self.store.recall("outputs"))
+
     def _harvest(self, done: _Done) -> None:
         self.job, self.last = None, done
         now = time.monotonic()
@@ -154,6 +165,7 @@ class Watch:
         if done.refitted:
             self.warmth, self.fitted_at = done.warmth, now - done.seconds
             self.store.keep("fit", done.warmth.to_json())
+            self.store.keep("outputs", json.dumps(self.outputs.places))
 
     def _refit(self) -> _Done:
         start = time.monotonic()
@@ -187,7 +199,7 @@ class Watch:
             except _Stopped:
                 return None if self.last is None else self.last.fit
         votes = self.store.totals.votes
-        current = self.warmth is not None and self.warmth.votes == votes and (self.last or self.outputs.there)
+        current = self.warmth is not None and self.warmth.votes == votes and (self.last or self._there)
         if not self.stop.is_set() and votes and not current:
             with suppress(_Stopped):
                 self._harvest(self._refit())
@@ -219,3 +231,9 @@ class Watch:
             self.recent.popleft()
         first, votes = self.recent[0]
         return (self.taken.votes - votes) / max(now - first, 1.0)
+
+
+def _strange(name: str) -> str:
+    if name.lower().endswith(tuple(COMPRESSIONS)):
+        return "is compressed: a file that grows is read unpacked,"
+    return "is no JSONL, CSV or Parquet file"

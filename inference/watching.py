@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -51,7 +52,10 @@ def watch(
 
     Args:
         source: A folder of files that grow (JSONL, CSV) or are whole (Parquet), or "-" for JSON lines from standard
-            input. A last line without its end waits. From standard input a vote that is sent twice counts once only if
+            input. A last line without its end waits. Files are rotated by renaming them. One that is cut, or replaced
+            by another, is refused; an edit of what was counted in a file that has grown since is seen only when the
+            watch starts again, since all of a file is compared then. Without ids of votes a copy of a file is refused,
+            and a link is read under one name. From standard input a vote that is sent twice counts once only if
             `comparison` names its id.
         store: A DuckDB file for the counts, begun if it is not there.
         model: The declaration; by default that of the store, or for a new one Bradley-Terry with ties.
@@ -92,6 +96,8 @@ def watch(
         check_mapping(outcomes)
     if out is not None and Path(out).suffix.lower() not in (".parquet", ".csv"):
         raise EarnestError(f"cannot write {os.fspath(out)!r}: expected a name that ends in .parquet or .csv")
+    if os.fspath(source) == "-" and sys.__stdin__ is None:  # the store would be opened as file 0, and read for votes
+        raise InputError("standard input is closed; give it the votes, one JSON object a line, or name a folder")
     if not os.path.isfile(store) and model is None:
         model = usual(ties=True)
     with ExitStack() as stack:
