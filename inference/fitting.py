@@ -263,7 +263,7 @@ def _fit_sampled(
         if sample.asked or error <= ERROR or sample.size == len(sample.order):
             break
         # Where the smaller sample led; its other modes stay behind.
-        sample, points = larger(counts, sample), [ascent.free]
+        sample, points = larger(counts, sample, error), [ascent.free]
     note = _SAMPLED.format(m=sample.size, n=len(sample.order), error=error)
     return ascent, normal, modes, [note, *notes]
 

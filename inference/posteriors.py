@@ -17,9 +17,9 @@ from .users import Workload, carried_intervals, summarise, workload
 __all__ = ["Globals", "few_alike", "patterns_of", "posteriors"]
 
 _BLOCK = 65_536  # patterns that lie in memory as arrays together
-# From so many patterns on it is tried on some whether draws of the globals change anything; an end of an interval
-# that moves by less than this has not changed.
-_MANY, _TRIED, _SAME = 2048, 256, 2e-3
+# From so many patterns on it is tried on some whether draws of the globals change anything; ends of intervals that move
+# by less than this (root mean square) have not changed.
+_MANY, _TRIED, _SAME = 2048, 256, 0.01
 _LOOKED_AT, _ALIKE = 16_384, 0.9
 
 
@@ -61,8 +61,8 @@ def posteriors(
     """Attentiveness of every user.
 
     Mean and sd are given the globals' estimate. Intervals are of the posterior averaged over draws of the globals. With
-    many patterns that is first tried on some: where it moves no end of an interval by 0.002, as in long logs, which
-    leave little doubt of the globals, the intervals of all users are those at the estimate.
+    many patterns that is first tried on 256: where it moves the ends by less than 0.01 (root mean square), as in long
+    logs, which leave little doubt of the globals, the intervals of all users are those at the estimate.
 
     Args:
         at: the globals.
@@ -99,7 +99,8 @@ def _matters(
     some = np.sort(np.random.default_rng(at.seed).choice(len(patterns), _TRIED, replace=False))
     work = workload(counts, schema, patterns=patterns.some(some))
     moved = carried_intervals(at.model, at.centre, at.spread, work, levels, draws, at.seed)
-    return not bool(np.max(np.abs(moved - summarise(at.model, at.free, work, levels).quantiles)) < _SAME)
+    there = summarise(at.model, at.free, work, levels).quantiles
+    return not bool(np.sqrt(np.mean((moved - there) ** 2)) < _SAME)
 
 
 def _blocks(counts: Counts, schema: Schema, patterns: Patterns) -> Iterator[tuple[np.ndarray, Workload]]:

@@ -28,7 +28,7 @@ ERROR = 0.01
 votes a user's own posterior has a standard deviation of 0.15 or more, which this widens by a five-hundredth."""
 
 # The first sample finds the modes, and should not be dear.
-_FIRST, _TIMES = 4096, 4  # users of the first sample, and how much larger the next is
+_FIRST = 4096
 _MANY = 65_536  # patterns up to which all are taken
 _DRAWS, _LOOKED_AT = 16, 512
 
@@ -72,9 +72,11 @@ def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed:
     return _taken(counts, order, size, asked=globals_from != "auto")
 
 
-def larger(counts: Counts, sample: Sample) -> Sample:
-    """A sample of four times as many users, with those of the last one."""
-    return _taken(counts, sample.order, min(sample.size * _TIMES, len(sample.order)), sample.asked)
+def larger(counts: Counts, sample: Sample, error: float) -> Sample:
+    """A sample that should do where this one's error is too large, with its users: errors fall as the root of size."""
+    wanted = 1.2 * sample.size * max(error / ERROR, 1.0) ** 2
+    size = min(1 << int(np.ceil(np.log2(wanted))), len(sample.order))
+    return _taken(counts, sample.order, size, sample.asked)
 
 
 def _taken(counts: Counts, order: np.ndarray, size: int, asked: bool) -> Sample:
