@@ -40,6 +40,8 @@ __all__ = ["MarginalEM", "em_step", "starting_points"]
 # Nodes are placed anew when a free parameter has moved this far, or by two posterior widths of the user with the most
 # comparisons; between, EM is exact on fixed nodes.
 _STALE = 0.1
+# A curvature is measured anew when a free parameter has moved this far: by so much it may be off.
+_BENT = 1e-4
 # The metric of the M-step is measured anew when a free parameter has moved this far (and at least every 20 steps).
 _FAR = 0.3
 
@@ -254,7 +256,7 @@ class MarginalEM:
         total = curvature + change[2]
         value, slope = self.value_and_slope(free)
         value, slope = value + change[0], slope + change[1]
-        share = 1.0
+        share, measured = 1.0, free
         for _ in range(40):  # at most 1 free unit each, and from an edge the way is 10 and more
             move = share * uphill(slope, total)
             candidate = np.clip(centre + move, -BOX, BOX)
@@ -266,8 +268,9 @@ class MarginalEM:
                     break
                 continue
             centre, value, slope, share = candidate, new, new_slope, 1.0
-            # The curvature of where it was is no guide here: with it the steps would turn round before the mode.
-            total = self.hessian(centre) + change[2]
+            if np.max(np.abs(centre - measured)) > _BENT:
+                # The curvature of where it was is no guide here: with it the steps would turn round before the mode.
+                total, measured = self.hessian(centre) + change[2], centre
             if np.max(np.abs(move)) < 1e-6:  # the next one, as Newton's go, would be a millionth of that
                 break
         return centre, total

@@ -61,6 +61,14 @@ class Nodes:
     log_dx: Any
     coarseness: Any
 
+    def over(self, chunks: int) -> Nodes:
+        """Shared nodes for another number of chunks."""
+
+        def spread(array: Any) -> Any:
+            return jnp.broadcast_to(array[:1], (chunks, *array.shape[1:]))
+
+        return Nodes(spread(self.latent), spread(self.log_dx), spread(self.coarseness))
+
 
 def log_joint(
     model: BehaviorModel, schema: Schema, values: dict[str, Any], group: Group, latent: Any, chances: Chances

@@ -11,8 +11,10 @@ from ..comparisons.cells import Counts
 from ..comparisons.patterns import Patterns, own_patterns
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
-from .arrays import DENSE_CELLS, DENSE_SIZE
-from .users import Workload, carried_intervals, summarise, workload
+from .arrays import DENSE_CELLS, DENSE_SIZE, Dense
+from .marginal import nodes_at
+from .nodes import Nodes
+from .users import Summary, Workload, carried_intervals, summarise, workload
 
 __all__ = ["Globals", "few_alike", "patterns_of", "posteriors"]
 
@@ -20,6 +22,7 @@ _BLOCK = 65_536  # patterns that lie in memory as arrays together
 # From so many patterns on it is tried on some whether draws of the globals change anything; ends of intervals that move
 # by less than this (root mean square) have not changed.
 _MANY, _TRIED, _SAME = 2048, 256, 0.01
+_OUTSIDE = 1e-12  # weight at the ends of shared nodes, up to which they reach far enough
 _LOOKED_AT, _ALIKE = 16_384, 0.9
 
 
@@ -79,8 +82,9 @@ def posteriors(
     if carried and len(patterns) > _MANY:
         carried = _matters(at, counts, schema, levels, draws, patterns)
     mean, sd, ends = np.empty(len(patterns)), np.empty(len(patterns)), np.empty((len(patterns), 2))
+    rule: Nodes | None = None
     for which, work in _blocks(counts, schema, patterns):
-        summary = summarise(at.model, at.free, work, () if carried else levels)
+        summary, rule = _summary(at, work, () if carried else levels, rule)
         mean[which], sd[which], ends[which] = (
             summary.mean,
             summary.sd,
@@ -90,6 +94,26 @@ def posteriors(
         )
     of_user = patterns.pattern_of_user
     return mean[of_user], sd[of_user], ends[of_user]
+
+
+def _summary(
+    at: Globals, work: Workload, levels: tuple[float, ...], rule: Nodes | None
+) -> tuple[Summary, Nodes | None]:  # fmt: skip
+    """A block's summary, and the nodes that it may share with the next.
+
+    Where patterns share nodes, those of the block before are tried: to find where to put them costs twice as much as to
+    use them. The first block has the busiest user, who needs the finest ones, and that they reach far enough is seen
+    from the weights.
+    """
+    chunks = work.problem.group.multiplicity.shape[0]
+    if not isinstance(work.problem.group, Dense):
+        return summarise(at.model, at.free, work, levels), None
+    if rule is not None:
+        found = summarise(at.model, at.free, work, levels, rule.over(chunks))
+        if found.edge < _OUTSIDE:
+            return found, rule
+    rule = nodes_at(at.model, at.free, work.problem)
+    return summarise(at.model, at.free, work, levels, rule), rule
 
 
 def _matters(
@@ -109,7 +133,11 @@ def _blocks(counts: Counts, schema: Schema, patterns: Patterns) -> Iterator[tupl
         yield np.arange(len(patterns)), workload(counts, schema, patterns=patterns)
         return
     busy = patterns.size > (DENSE_SIZE if len(counts.cells) <= DENSE_CELLS else np.inf)
-    for group in (np.flatnonzero(~busy), np.flatnonzero(busy)):
+    usual = np.flatnonzero(~busy)
+    if len(usual):
+        busiest = int(np.argmax(patterns.size[usual]))
+        usual[[0, busiest]] = usual[[busiest, 0]]
+    for group in (usual, np.flatnonzero(busy)):
         for start in range(0, len(group), _BLOCK):
             which = group[start : start + _BLOCK]
             yield which, workload(counts, schema, patterns=patterns.some(which))

@@ -75,7 +75,7 @@ def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed:
 def larger(counts: Counts, sample: Sample, error: float) -> Sample:
     """A sample that should do where this one's error is too large, with its users: errors fall as the root of size."""
     wanted = 1.2 * sample.size * max(error / ERROR, 1.0) ** 2
-    size = min(1 << int(np.ceil(np.log2(wanted))), len(sample.order))
+    size = min(int(np.ceil(wanted / _FIRST)) * _FIRST, len(sample.order))
     return _taken(counts, sample.order, size, sample.asked)
 
 

@@ -57,11 +57,13 @@ class Summary:
     Attributes:
         mean, sd: (pattern,), given the global parameters.
         quantiles: (pattern, quantile).
+        edge: largest weight of a pattern's outermost nodes: how much may lie outside of them.
     """
 
     mean: np.ndarray
     sd: np.ndarray
     quantiles: np.ndarray
+    edge: float = 0.0
 
 
 def workload(
@@ -79,7 +81,9 @@ def workload(
     return Workload(counts, layout, Problem(cells, group, counted), patterns.pattern_of_user)
 
 
-def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Sequence[float] = ()) -> Summary:
+def summarise(
+    model: BehaviorModel, free: np.ndarray, work: Workload, levels: Sequence[float] = (), nodes: Nodes | None = None
+) -> Summary:
     """Posterior of every pattern's attentiveness at these parameters.
 
     Args:
@@ -87,14 +91,15 @@ def summarise(model: BehaviorModel, free: np.ndarray, work: Workload, levels: Se
         free: free parameters, (size,).
         work: the counts.
         levels: probabilities at which quantiles are wanted.
+        nodes: to use these.
     """
     if len(work.counts.users) == 0:
         return Summary(np.zeros(0), np.zeros(0), np.zeros((0, len(levels))))
-    nodes = nodes_at(model, free, work.problem)
+    nodes = nodes or nodes_at(model, free, work.problem)
     # Without levels of one's own as many as `carried_intervals` has save a second compilation.
     parts = _summaries(model, free, work.problem, nodes, np.asarray(tuple(levels) or _strata(0.5)))
-    mean, sd, quantiles = (work.layout.patterns(part) for part in parts)
-    return Summary(mean, sd, quantiles if len(levels) else quantiles[:, :0])
+    mean, sd, quantiles, edge = (work.layout.patterns(part) for part in parts)
+    return Summary(mean, sd, quantiles if len(levels) else quantiles[:, :0], float(np.max(edge)))
 
 
 def probabilities_above(model: BehaviorModel, free: np.ndarray, work: Workload, level: float) -> np.ndarray:
@@ -199,23 +204,24 @@ def _strata(part: float) -> np.ndarray:
 @partial(jax.jit, static_argnames=("model",))
 def _summaries(
     model: BehaviorModel, free: Any, problem: Problem, nodes: Nodes, levels: Any
-) -> tuple[Any, Any, Any]:  # fmt: skip
-    """Mean and sd (chunk, pattern) and quantiles (chunk, pattern, quantile) at levels (quantile,)."""
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """Mean and sd (chunk, pattern), quantiles (chunk, pattern, quantile) at levels (quantile,), and weight at edges."""
     schema = problem.cells.schema
     values = model.table(schema).unpack(JNP, free)
     chances = chances_of(model, values, problem.cells)
     finite = isinstance(model.attentiveness.latents(schema), Finite)
     branches = model.kinds(schema).branches
 
-    def one(group: Group, at: Nodes) -> tuple[Any, Any, Any]:
+    def one(group: Group, at: Nodes) -> tuple[Any, Any, Any, Any]:
         parts = branch_weights(model, schema, values, group, at, chances)[1]
         eta = eta_at(model, values, group, at.latent, chances)
         mean, sd = mean_and_sd(branches, parts, eta)
         if finite:
             every = jnp.concatenate([jnp.broadcast_to(branch * eta, parts[0].shape) for branch in branches], axis=1)
-            return mean, sd, _step_quantiles(jnp.concatenate(parts, axis=1), every, levels)
+            return mean, sd, _step_quantiles(jnp.concatenate(parts, axis=1), every, levels), jnp.zeros_like(mean)
         logit = jnp.broadcast_to(own_latent(group, at.latent, chances), parts[0].shape)
-        return mean, sd, _branched_quantiles(branches, parts, logit, levels)
+        edge = sum(part[:, 0] + part[:, -1] for part in parts)
+        return mean, sd, _branched_quantiles(branches, parts, logit, levels), edge
 
     return over_chunks(one, problem.group, nodes)  # type: ignore[no-any-return]  # shapes of `one`, stacked
 
