@@ -1,0 +1,131 @@
+"""Long logs: globals from a sample of users, users in blocks, intervals where the globals are certain."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+import earnest as er
+from earnest.inference import posteriors as blocks
+from earnest.inference import sampled_users as samples
+from earnest.inference.posteriors import Globals, patterns_of, posteriors
+from earnest.inference.sampled_users import first_sample
+from earnest.inference.users import carried_intervals, summarise, workload
+
+MODEL = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), casual=er.PositionBias())
+LEVELS = (0.05, 0.95)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return MODEL.simulate(users=1500, comparisons_per_user=12, models=3, seed=4)
+
+
+@pytest.fixture(scope="module")
+def fit(truth):
+    return er.fit_em(MODEL, truth.log, restarts=False)
+
+
+def with_busy_users(counts):
+    """The same with every fiftieth user's votes twenty times."""
+    return replace(counts, count=np.where(counts.user % 50 == 0, 20.0, 1.0) * counts.count)
+
+
+def test_blocks_say_what_one_piece_says(fit, monkeypatch):
+    counts = with_busy_users(fit.counts)
+    at = Globals(fit.model, fit.free, fit.centre, fit.spread, fit.seed)
+    with jax.enable_x64(True):
+        monkeypatch.setattr(blocks, "_MANY", 10**9)  # intervals with draws in both
+        whole = posteriors(at, counts, fit.schema, LEVELS, 4, patterns_of(counts))
+        monkeypatch.setattr(blocks, "_BLOCK", 256)
+        monkeypatch.setattr(blocks, "_LOOKED_AT", 200)
+        pieces = posteriors(at, counts, fit.schema, LEVELS, 4, patterns_of(counts))
+        calls, placed = [], blocks.nodes_at
+        monkeypatch.setattr(blocks, "nodes_at", lambda *args: calls.append(1) or placed(*args))
+        alone = posteriors(at, counts, fit.schema, LEVELS, 0, patterns_of(counts))
+    for one, other, atol in zip(whole, pieces, (2e-6, 2e-6, 1e-4), strict=True):  # ends of intervals are interpolated
+        np.testing.assert_allclose(one, other, atol=atol)
+    np.testing.assert_allclose(alone[0], whole[0], atol=2e-6)
+    assert len(calls) == 1  # the blocks share the nodes of the first
+
+
+def test_nodes_that_do_not_reach_far_enough_are_placed_anew(fit):
+    """Those of the block before are no good here: that is seen, and they are not used."""
+    at = Globals(fit.model, fit.free, fit.centre, fit.spread, fit.seed)
+    with jax.enable_x64(True):
+        work = workload(fit.counts)
+        right = blocks.nodes_at(at.model, at.free, work.problem)
+        short = replace(right, latent=right.latent / 8, log_dx=right.log_dx - np.log(8))
+        wrong = summarise(at.model, at.free, work, LEVELS, short)
+        found, rule = blocks._summary(at, work, LEVELS, short)
+        expected = summarise(at.model, at.free, work, LEVELS)
+    assert wrong.edge > 1e-3
+    assert rule is not short
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    assert np.max(np.abs(wrong.mean - expected.mean)) > 1e-4
+
+
+def test_intervals_are_the_posterior_s_own_where_globals_are_certain(fit):
+    """Draws that all say the same must leave the quantiles alone."""
+    with jax.enable_x64(True):
+        work = workload(fit.counts)
+        own = summarise(fit.model, fit.free, work, LEVELS).quantiles
+        carried = carried_intervals(fit.model, fit.free, np.zeros_like(fit.spread), work, LEVELS, 32, 0)
+        wider = carried_intervals(fit.model, fit.free, 4 * fit.spread, work, LEVELS, 32, 0)
+    np.testing.assert_allclose(carried, own, atol=2e-3)
+    assert np.mean(wider[:, 1] - wider[:, 0]) > np.mean(own[:, 1] - own[:, 0]) + 0.005  # and where they are not
+
+
+def test_a_sample_of_all_users_is_the_fit_of_all(truth, fit):
+    again = er.fit_em(MODEL, truth.log, restarts=False, globals_from=10**6)
+    np.testing.assert_allclose(again.objective_trace[-1], fit.objective_trace[-1], rtol=1e-12)
+    np.testing.assert_allclose(again.attentiveness["mean"], fit.attentiveness["mean"], atol=1e-9)
+
+
+def test_everybody_is_judged_by_all_their_votes(truth, fit):
+    some = er.fit_em(MODEL, truth.log, restarts=False, globals_from=500)
+    assert any("random sample of 500 of 1,500 users" in note for note in some.notes)
+    assert list(some.attentiveness["user"]) == list(fit.attentiveness["user"])
+    assert np.all(some.standard_errors["skill"] > 1.3 * fit.standard_errors["skill"])  # a third of the users
+    at = er.fit_em(MODEL, truth.log, restarts=False, globals_from="all")
+    off = some.attentiveness["mean"] - at.attentiveness["mean"]
+    assert 1e-4 < np.sqrt(np.mean(off**2)) < 0.1
+    np.testing.assert_allclose(some.score(truth.log)["mean"], some.attentiveness["mean"], atol=1e-9)
+
+
+def test_the_sample_grows_until_the_error_is_small(truth, monkeypatch):
+    monkeypatch.setattr(samples, "_MANY", 100)
+    monkeypatch.setattr(samples, "_FIRST", 128)
+    sizes = []
+    taken = samples._taken
+    monkeypatch.setattr(samples, "_taken", lambda c, o, size, asked: sizes.append(size) or taken(c, o, size, asked))
+    monkeypatch.setattr(samples, "ERROR", 0.015)
+    monkeypatch.setattr("earnest.inference.fitting.ERROR", 0.015)
+    grown = er.fit_em(MODEL, truth.log)
+    assert len(sizes) > 1
+    assert sizes == sorted(sizes)
+    exact = er.fit_em(MODEL, truth.log, globals_from="all")
+    off = np.sqrt(np.mean((grown.attentiveness["mean"] - exact.attentiveness["mean"]) ** 2))
+    assert off < 3 * 0.015
+
+
+def test_busy_users_give_a_part_of_their_votes(fit):
+    counts = with_busy_users(fit.counts)
+    sample = first_sample(counts, 10**6, 1500, seed=0)
+    thin, n = sample.counts, counts.n_comparisons()
+    np.testing.assert_array_equal(thin.n_comparisons(), np.minimum(n, 128))
+    dense = [np.zeros((len(c.users), len(c.cells))) for c in (counts, thin)]
+    for matrix, c in zip(dense, (counts, thin), strict=True):
+        matrix[c.user, c.cell] = c.count
+    assert np.all(dense[1] <= dense[0])
+    busy = n > 128
+    share = dense[1][busy].sum() / dense[0][busy].sum()
+    expected, found = share * dense[0][busy].sum(0), dense[1][busy].sum(0)
+    assert np.max(np.abs(found - expected) / np.sqrt(expected + 1)) < 4  # at random: each kind in its proportion
+
+
+@pytest.mark.parametrize("wrong", ["some", 0, 2.5, True])
+def test_where_globals_come_from_must_be_said_properly(truth, wrong):
+    with pytest.raises(er.EarnestError, match="globals_from"):
+        er.fit_em(MODEL, truth.log, globals_from=wrong)
