@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .atomic import atomic_file
 from .errors import EarnestError
-from .sql import literal
+from .limits import told_apart
+from .sql import connect, literal
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .log import ComparisonLog
 
 _FORMATS = {
@@ -49,3 +52,10 @@ def write_query(log: ComparisonLog, sql: str, path: str | os.PathLike[str], **ta
     options = copy_options(path)
     with atomic_file(path) as temporary:
         return log.execute(f"COPY ({sql}) TO {literal(str(temporary))} ({options})", **tables)
+
+
+def write_csv(table: pa.Table, path: str | os.PathLike[str]) -> None:
+    """Write a table to a CSV file, as it is; missing values are empty."""
+    with connect() as connection, told_apart(os.fspath(path)):
+        connection.register("earnest_written_out", table)
+        connection.execute(f"COPY earnest_written_out TO {literal(os.fspath(path))} ({_FORMATS['.csv']})")

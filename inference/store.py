@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import tomli_w
 
 from ..comparisons.atomic import atomic_file
@@ -27,6 +28,7 @@ from ..comparisons.cells import Cells, Counts
 from ..comparisons.errors import EarnestError
 from ..comparisons.names import as_names
 from ..comparisons.schema import Schema
+from ..comparisons.write import write_csv
 from ..models.behavior import BehaviorModel
 from .effects import Effects
 from .results import Fit, Mode
@@ -34,6 +36,7 @@ from .results import Fit, Mode
 __all__ = ["FORMAT", "load", "save"]
 
 FORMAT = 1
+_LONG = 5_000_000  # entries from which on they are not compressed, which would take longer than all else
 _CONTENT = re.compile(r"arrays-[0-9a-f]{16}\.npz|attentiveness-[0-9a-f]{16}\.csv")
 # A fit's files (and a report beside them), and temporaries of a run that was killed while writing them.
 _OURS = re.compile(r"\.?(fit\.toml|report\.html|" + _CONTENT.pattern + r")(\..*)?")
@@ -54,12 +57,13 @@ def save(fit: Fit, folder: str | Path) -> None:
         if foreign:
             raise EarnestError(f"{folder}: not empty, and {foreign[0]!r} is not part of a fit; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    payload, users = _arrays(fit), fit.attentiveness.to_csv(index=False).encode()
+    payload = _arrays(fit)
     digest = hashlib.sha256(payload).hexdigest()[:16]
-    names = {f"arrays-{digest}.npz": payload, f"attentiveness-{digest}.csv": users}
-    for name, content in names.items():
-        with atomic_file(folder / name) as temporary:
-            Path(temporary).write_bytes(content)
+    names = f"arrays-{digest}.npz", f"attentiveness-{digest}.csv"
+    with atomic_file(folder / names[0]) as temporary:
+        Path(temporary).write_bytes(payload)
+    with atomic_file(folder / names[1]) as temporary:
+        write_csv(pa.Table.from_pandas(fit.attentiveness, preserve_index=False), temporary)
     manifest = tomli_w.dumps(_manifest(fit, *names))
     with atomic_file(folder / "fit.toml") as temporary:
         Path(temporary).write_text(manifest, encoding="utf-8")
@@ -115,9 +119,9 @@ def _arrays(fit: Fit) -> bytes:
         "covariance": fit.covariance,
         "objective_trace": fit.objective_trace,
         **_written(counts.users),
-        "user": counts.user,
-        "cell": counts.cell,
-        "count": counts.count,
+        "user": _narrow(counts.user),
+        "cell": _narrow(counts.cell),
+        "count": _narrow(counts.count),
         "cell_model_a": counts.cells.model_a,
         "cell_model_b": counts.cells.model_b,
         "cell_outcome": counts.cells.outcome,
@@ -128,8 +132,15 @@ def _arrays(fit: Fit) -> bytes:
         **_effects(fit),
     }
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    (np.savez_compressed if len(counts.count) < _LONG else np.savez)(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """The same whole numbers in as few bytes as they need; other numbers as they are."""
+    kind = np.min_scalar_type(int(array.max(initial=0)))
+    small = array.astype(kind)
+    return small if np.array_equal(small, array) else array
 
 
 def _effects(fit: Fit) -> dict[str, np.ndarray]:
@@ -215,7 +226,10 @@ def _assemble(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fit:
     cells = Cells(schema, arrays["cell_model_a"], arrays["cell_model_b"], arrays["cell_outcome"], context)
     users = _names(arrays)
     times = arrays.get("multiplicity")
-    counts = Counts(users, cells, arrays["user"], arrays["cell"], arrays["count"], times)
+    counts = Counts(
+        users, cells, arrays["user"].astype(np.int64), arrays["cell"].astype(np.int64), arrays["count"].astype(float),
+        times,
+    )  # fmt: skip
     known_by = {"user": users} if times is None else {"pattern": users, "users": np.rint(times).astype(np.int64)}
     frame = pd.DataFrame({**known_by, **{name: arrays[f"user_{name}"] for name in _USER_COLUMNS}})
     modes = tuple(
