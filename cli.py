@@ -98,6 +98,10 @@ def simulate(
 @click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default chosen by the log.")
 @click.option("--method", type=click.Choice(["marginal", "label"]), default="marginal", show_default=True)
 @click.option("--objective", type=click.Choice(["map", "ml"]), default="map", show_default=True)
+@click.option(
+    "--globals-from", metavar="auto|all|N", default="auto", show_default=True,
+    help="Users who tell the globals of a long log: as many as it takes, all, or so many. All users are rated.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @reading_options
 def fit(
@@ -107,6 +111,7 @@ def fit(
     method: Any,
     objective: Any,
     seed: int,
+    globals_from: str,
     reading: Mapping[str, Any],
 ) -> None:
     """Learn who attends and which model is better.
@@ -122,6 +127,7 @@ def fit(
     with working("fitting") as progress:
         fitted = fit_em(
             model, log, method=method, objective=objective, seed=seed,
+            globals_from=int(globals_from) if globals_from.isdigit() else globals_from,
             progress=lambda stage, iteration, value: progress(f"{stage}, iteration {iteration}, {value:,.1f} nats"),
         )  # fmt: skip
     with working("saving"):

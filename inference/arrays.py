@@ -43,6 +43,8 @@ JNP = jax_namespace()
 _ENTRIES, _PATTERNS = 32768, 4096
 DENSE_CELLS, DENSE_SIZE = 256, 128
 """Cells, and votes of a user, up to which counts are a matrix."""
+# With few cells a matrix is quicker also at the four times as many nodes that busier users need.
+_FEW_CELLS, _FINE_SIZE = 48, 4096
 # Repeated comparisons are written out one by one while that makes no more than this many times the entries.
 _WRITTEN_OUT = 1.25
 _SHALLOW = 8  # rows of a pattern that count as few
@@ -152,7 +154,9 @@ def rounded(n: int, least: int = 8) -> int:
 def lay_out(patterns: Patterns, n_cells: int, dense: bool | None = None) -> tuple[Group, Layout]:
     """Arrange patterns as arrays; `dense` None chooses by the data."""
     if dense is None:
-        dense = n_cells <= DENSE_CELLS and float(patterns.size.max(initial=0.0)) <= DENSE_SIZE
+        busiest = float(patterns.size.max(initial=0.0))
+        dense = n_cells <= DENSE_CELLS and busiest <= DENSE_SIZE
+        dense = dense or (n_cells <= _FEW_CELLS and busiest <= _FINE_SIZE)
     return _dense(patterns, rounded(n_cells, 16)) if dense else _sparse(patterns)
 
 

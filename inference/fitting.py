@@ -30,7 +30,7 @@ from .modes import canonical, label_modes, merged, modes_of
 from .pooled import Pooled
 from .posteriors import Globals, patterns_of
 from .results import Fit, Mode
-from .sampled_users import ERROR, check_source, first_sample, larger, shift
+from .sampled_users import ERROR, check_source, first_sample, larger, scouts, shift
 from .scoring import DRAWS, estimate
 from .users import Workload, workload
 
@@ -303,7 +303,13 @@ def _fit_marginal(
     model: BehaviorModel, work: Workload, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     em = _engine(model, work, settings.objective == "map")
-    groups = _scout(em, work, points, settings)
+    few = scouts(work.counts, settings.seed) if len(points) > 1 and model.crossed is None else None
+    if few is None:
+        groups = _scout(em, work, points, settings)
+    else:
+        there = workload(few)
+        found = _scout(_engine(model, there, settings.objective == "map"), there, points, settings)
+        groups = [(Ascent(ascent.free), starts) for ascent, starts in found]
     final = _finally(em, groups[0][0], settings)
     if final.status == "non_finite":
         covariance = np.full((em.table.size,) * 2, np.nan)
