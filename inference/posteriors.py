@@ -72,26 +72,21 @@ def posteriors(
         counts: the votes.
         schema: what the cells' numbers mean.
         levels: probabilities of the intervals' ends.
-        draws: of the globals; 0 for intervals at the estimate.
+        draws: of the globals; 0 for intervals at the centre.
         patterns: of the users (see `patterns_of`).
 
     Returns:
         mean and sd (user,), intervals (user, 2).
     """
-    carried = draws > 0
-    if carried and len(patterns) > _MANY:
-        carried = _matters(at, counts, schema, levels, draws, patterns)
+    certain = draws > 0 and len(patterns) > _MANY and not _matters(at, counts, schema, levels, draws, patterns)
     mean, sd, ends = np.empty(len(patterns)), np.empty(len(patterns)), np.empty((len(patterns), 2))
     rule: Nodes | None = None
     for which, work in _blocks(counts, schema, patterns):
-        summary, rule = _summary(at, work, () if carried else levels, rule)
-        mean[which], sd[which], ends[which] = (
-            summary.mean,
-            summary.sd,
-            summary.quantiles
-            if not carried
-            else (carried_intervals(at.model, at.centre, at.spread, work, levels, draws, at.seed)),
-        )
+        summary, rule = _summary(at, work, levels if certain else (), rule)
+        mean[which], sd[which] = summary.mean, summary.sd
+        ends[which] = summary.quantiles if certain else (
+            carried_intervals(at.model, at.centre, at.spread, work, levels, draws, at.seed)
+        )  # fmt: skip
     of_user = patterns.pattern_of_user
     return mean[of_user], sd[of_user], ends[of_user]
 
