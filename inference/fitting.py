@@ -260,11 +260,11 @@ def _fit_sampled(
     while True:
         ascent, normal, modes, notes = _fit_marginal(model, workload(sample.counts), points, settings)
         error = shift(Globals(model, ascent.free, normal.centre, normal.spread, settings.seed), sample)
-        if sample.asked or error <= ERROR or sample.size == len(sample.order):
+        if sample.asked or error <= ERROR or sample.size == sample.total:
             break
         # Where the smaller sample led; its other modes stay behind.
         sample, points = larger(counts, sample, error), [ascent.free]
-    note = _SAMPLED.format(m=sample.size, n=len(sample.order), error=error)
+    note = _SAMPLED.format(m=sample.size, n=sample.total, error=error)
     return ascent, normal, modes, [note, *notes]
 
 

@@ -29,6 +29,7 @@ votes a user's own posterior has a standard deviation of 0.15 or more, which thi
 
 # The first sample finds the modes, and should not be dear.
 _FIRST, _SCOUTS = 4096, 2048
+_EXACT = 10**9  # users up to which NumPy draws without replacement
 _MANY = 65_536  # patterns up to which all are taken
 _DRAWS, _LOOKED_AT = 16, 512
 
@@ -39,18 +40,24 @@ class Sample:
 
     Attributes:
         counts: their counts, with the cells of all.
-        order: all users in random order, of which the sample has the first, (user,).
+        total: how many users there are.
+        seed: of the random order in which users are taken.
         asked: whether this many were asked for: then the sample does not grow.
     """
 
     counts: Counts
-    order: np.ndarray
+    total: int
+    seed: int
     asked: bool
 
     @property
     def size(self) -> int:
         """Users in the sample."""
-        return len(self.counts.users)
+        return _users(self.counts)
+
+
+def _users(counts: Counts) -> int:
+    return len(counts.users) if counts.multiplicity is None else round(float(counts.multiplicity.sum()))
 
 
 def check_source(globals_from: str | int) -> None:
@@ -64,19 +71,16 @@ def check_source(globals_from: str | int) -> None:
 
 def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed: int) -> Sample | None:
     """The users to begin with; None for all of them."""
-    n = len(counts.users)
     if globals_from == "all" or (globals_from == "auto" and n_patterns <= _MANY):
         return None
-    size = _FIRST if isinstance(globals_from, str) else min(int(globals_from), n)
-    order = np.random.default_rng([seed, 8]).permutation(n)
-    return _taken(counts, order, size, asked=globals_from != "auto")
+    size = _FIRST if isinstance(globals_from, str) else int(globals_from)
+    return _taken(counts, size, seed, asked=globals_from != "auto")
 
 
 def larger(counts: Counts, sample: Sample, error: float) -> Sample:
     """A sample that should do where this one's error is too large, with its users: errors fall as the root of size."""
     wanted = 1.2 * sample.size * max(error / ERROR, 1.0) ** 2
-    size = min(int(np.ceil(wanted / _FIRST)) * _FIRST, len(sample.order))
-    return _taken(counts, sample.order, size, sample.asked)
+    return _taken(counts, int(np.ceil(wanted / _FIRST)) * _FIRST, sample.seed, sample.asked)
 
 
 def scouts(counts: Counts, seed: int) -> Counts | None:
@@ -100,12 +104,28 @@ def _can_be_thinned(counts: Counts) -> bool:
     return len(counts.cells) <= DENSE_CELLS and TIMESTAMP not in counts.cells.context
 
 
-def _taken(counts: Counts, order: np.ndarray, size: int, asked: bool) -> Sample:
-    """The first users in random order."""
-    some = counts.of_users(np.sort(order[:size]))
+def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample:
+    """So many users, at random, each as likely as any other."""
+    total = _users(counts)
+    size = min(size, total)
+    if counts.multiplicity is None:
+        some = counts.of_users(np.sort(np.random.default_rng([seed, 8]).permutation(total)[:size]))
+    else:
+        some = _of_patterns(counts, size, np.random.default_rng([seed, 8]))
     if _can_be_thinned(counts):
         some = _thinned(some, np.random.default_rng([size, 9]))
-    return Sample(some, order, asked)
+    return Sample(some, total, seed, asked)
+
+
+def _of_patterns(counts: Counts, size: int, rng: np.random.Generator) -> Counts:
+    """The same of users who are known as patterns: how many of the drawn have each."""
+    users = np.rint(np.asarray(counts.multiplicity)).astype(np.int64)
+    if users.sum() < _EXACT:
+        drawn = rng.multivariate_hypergeometric(users, size, method="marginals")
+    else:  # so many that nobody is drawn twice
+        drawn = rng.multinomial(size, users / users.sum())
+    some = np.flatnonzero(drawn)
+    return replace(counts.of_users(some), multiplicity=drawn[some].astype(np.float64))
 
 
 def _thinned(counts: Counts, rng: np.random.Generator) -> Counts:
@@ -127,11 +147,13 @@ def shift(at: Globals, sample: Sample) -> float:
 
     The others leave the part 1 - m / n of the variance that the globals have after m of n users.
     """
-    some = np.arange(0, sample.size, max(sample.size // _LOOKED_AT, 1))[:_LOOKED_AT]
+    n = len(sample.counts.users)
+    some = np.arange(0, n, max(n // _LOOKED_AT, 1))[:_LOOKED_AT]
     counts = sample.counts.of_users(some)
     work = workload(counts)
     uniform = qmc.LatinHypercube(d=at.free.size, rng=np.random.default_rng(at.seed)).random(_DRAWS)
-    noise = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) * np.sqrt(1 - sample.size / len(sample.order))
+    noise = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) * np.sqrt(1 - sample.size / sample.total)
     means = [summarise(at.model, point, work).mean for point in around(at.free, at.spread, noise)]
     moved = np.stack(means) - summarise(at.model, at.free, work).mean
-    return float(np.sqrt(np.mean(moved[:, work.pattern_of_user] ** 2)))
+    squares = np.mean(moved[:, work.pattern_of_user] ** 2, axis=0)
+    return float(np.sqrt(np.average(squares, weights=counts.multiplicity)))

@@ -99,7 +99,7 @@ def test_the_sample_grows_until_the_error_is_small(truth, monkeypatch):
     monkeypatch.setattr(samples, "_FIRST", 128)
     sizes = []
     taken = samples._taken
-    monkeypatch.setattr(samples, "_taken", lambda c, o, size, asked: sizes.append(size) or taken(c, o, size, asked))
+    monkeypatch.setattr(samples, "_taken", lambda c, n, s, asked: sizes.append(n) or taken(c, n, s, asked))
     monkeypatch.setattr(samples, "ERROR", 0.015)
     monkeypatch.setattr("earnest.inference.fitting.ERROR", 0.015)
     grown = er.fit_em(MODEL, truth.log)
@@ -129,3 +129,24 @@ def test_busy_users_give_a_part_of_their_votes(fit):
 def test_where_globals_come_from_must_be_said_properly(truth, wrong):
     with pytest.raises(er.EarnestError, match="globals_from"):
         er.fit_em(MODEL, truth.log, globals_from=wrong)
+
+
+def test_users_who_are_known_as_patterns_are_drawn_as_users_are(fit):
+    """Each as likely as any other, whatever their number a pattern."""
+    patterns = fit.counts.patterns()
+    users = np.arange(1, len(patterns) + 1)[::-1] % 7 + 1
+    counts = replace(fit.counts.of_users(np.sort(np.unique(patterns.pattern_of_user, return_index=True)[1])),
+                     multiplicity=users.astype(float))  # fmt: skip
+    sample = first_sample(counts, 10**6, 2000, seed=3)
+    assert sample.size == 2000
+    assert sample.total == users.sum()
+    drawn = np.zeros(len(users))
+    drawn[np.searchsorted(counts.users.astype(str), sample.counts.users.astype(str))] = sample.counts.multiplicity
+    assert np.all(drawn <= users)
+    share = 2000 / users.sum()
+    for n in range(1, 8):  # users of patterns of n
+        of = users == n
+        expected, sd = share * n * of.sum(), np.sqrt(share * (1 - share) * n * of.sum())
+        assert abs(drawn[of].sum() - expected) < 4 * sd
+    whole = first_sample(counts, 10**6, 10**6, seed=3)
+    np.testing.assert_array_equal(whole.counts.multiplicity, users)
