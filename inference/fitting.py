@@ -30,7 +30,7 @@ from .modes import canonical, label_modes, merged, modes_of
 from .pooled import Pooled
 from .posteriors import Globals, patterns_of
 from .results import Fit, Mode
-from .sampled_users import ERROR, check_source, first_sample, larger, scouts, shift
+from .sampled_users import ERROR, check_source, first_sample, grown, larger, scouts, shift
 from .scoring import DRAWS, estimate
 from .users import Workload, workload
 
@@ -58,6 +58,15 @@ _SAMPLED = (
     "the globals are from a random sample of {m:,} of {n:,} users, which may put attentiveness off by {error:.4f} "
     "(root mean square); objective, standard errors and modes are those of the sample, attentiveness is everybody's; "
     "globals_from='all' takes every user"
+)
+_SAMPLED_BLINDLY = (
+    "the globals are from a random sample of {m:,} of {n:,} users; by how much that may put attentiveness off is not "
+    "known without standard errors; globals_from='all' takes every user"
+)
+_MOST_GLOBALS = 200  # of which the curvature is measured, column by column, each as dear as two steps of EM
+_TOO_MANY = (
+    "{n} globals are too many to measure the objective's curvature: EM ends without Newton's steps, globals have no "
+    "standard errors, and users' intervals leave their uncertainty out"
 )
 _RESTLESS = "{scale} did not come to rest: give it (category_scale=...), or sample"
 
@@ -260,11 +269,11 @@ def _fit_sampled(
     while True:
         ascent, normal, modes, notes = _fit_marginal(model, workload(sample.counts), points, settings)
         error = shift(Globals(model, ascent.free, normal.centre, normal.spread, settings.seed), sample)
-        if sample.asked or error <= ERROR or sample.size == sample.total:
+        if sample.asked or error <= ERROR or sample.size == sample.total or (np.isnan(error) and grown(sample)):
             break
         # Where the smaller sample led; its other modes stay behind.
         sample, points = larger(counts, sample, error), [ascent.free]
-    note = _SAMPLED.format(m=sample.size, n=sample.total, error=error)
+    note = (_SAMPLED_BLINDLY if np.isnan(error) else _SAMPLED).format(m=sample.size, n=sample.total, error=error)
     return ascent, normal, modes, [note, *notes]
 
 
@@ -337,12 +346,16 @@ def _fit_marginal(
     (final, starts), others = runs[0], runs[1:]
     own = em.table.size  # before the effects of items, where there are any
     final = replace(final, free=np.concatenate([canonical(model, work, final.free[:own]), final.free[own:]]))
-    _say(settings, "curvature", len(final.trace), final.trace[-1])
-    final, curvature = em.finish(final)
+    if many := final.free.size > _MOST_GLOBALS:
+        curvature = np.full((final.free.size,) * 2, np.nan)
+    else:
+        _say(settings, "curvature", len(final.trace), final.trace[-1])
+        final, curvature = em.finish(final)
     centre, centre_curvature = em.laplace(final.free, curvature)
     table = model.table(work.problem.cells.schema)
     spread, _ = _covariance(table, centre_curvature, em.pooled, centre)
     covariance, notes = _covariance(table, curvature, em.pooled, final.free[:own])
+    notes = [_TOO_MANY.format(n=final.free.size)] if many else notes
     if model.crossed is not None:
         # A bound leans towards small scales: its curvature says how sharp the bound is, not where the scale lies.
         own_scale = table.slices[model.crossed.scale.name]

@@ -21,7 +21,7 @@ from .draws import around
 from .posteriors import Globals
 from .users import summarise, workload
 
-__all__ = ["ERROR", "Sample", "check_source", "first_sample", "larger", "scouts", "shift"]
+__all__ = ["ERROR", "Sample", "check_source", "first_sample", "grown", "larger", "scouts", "shift"]
 
 ERROR = 0.01
 """How far, root mean square over users, attentiveness may be off for want of the users outside the sample. After twenty
@@ -79,7 +79,7 @@ def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed:
 
 def larger(counts: Counts, sample: Sample, error: float) -> Sample:
     """A sample that should do where this one's error is too large, with its users: errors fall as the root of size."""
-    wanted = 1.2 * sample.size * max(error / ERROR, 1.0) ** 2
+    wanted = sample.size * (4.0 if np.isnan(error) else 1.2 * max(error / ERROR, 1.0) ** 2)
     return _taken(counts, int(np.ceil(wanted / _FIRST)) * _FIRST, sample.seed, sample.asked)
 
 
@@ -102,6 +102,11 @@ def scouts(counts: Counts, seed: int) -> Counts | None:
 def _can_be_thinned(counts: Counts) -> bool:
     """Whether a user's votes are exchangeable, and fewer of them would be a matrix."""
     return len(counts.cells) <= DENSE_CELLS and TIMESTAMP not in counts.cells.context
+
+
+def grown(sample: Sample) -> bool:
+    """Whether a sample is as large as one whose error is not known should be."""
+    return sample.size >= 4 * _FIRST
 
 
 def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample:
@@ -145,8 +150,11 @@ def _thinned(counts: Counts, rng: np.random.Generator) -> Counts:
 def shift(at: Globals, sample: Sample) -> float:
     """How far users' attentiveness may be off for want of the others, root mean square over users and draws.
 
-    The others leave the part 1 - m / n of the variance that the globals have after m of n users.
+    The others leave the part 1 - m / n of the variance that the globals have after m of n users. NaN where that is not
+    known.
     """
+    if at.free.size and not np.isfinite(at.spread).any():
+        return np.nan
     n = len(sample.counts.users)
     some = np.arange(0, n, max(n // _LOOKED_AT, 1))[:_LOOKED_AT]
     counts = sample.counts.of_users(some)

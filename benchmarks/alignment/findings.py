@@ -115,7 +115,7 @@ def name_of(at):
     return "main world" if at["sweep"] == "main" else f"{at['sweep']} {at['value']}"
 
 
-def _table(head, rows):
+def markdown(head, rows):
     return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * (len(head) - 1),
                       *("| " + " | ".join(row) + " |" for row in rows)])  # fmt: skip
 
@@ -143,7 +143,7 @@ def arms_table(found):
         ])  # fmt: skip
     head = ["arm", "reward", "against all", "against all at equal KL", "win rate against the reference",
             "win rate against all", "KL, nats", "held-out pairs right", "effective labels"]  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def claims_table(found, metric=PRIMARY):
@@ -161,7 +161,7 @@ def claims_table(found, metric=PRIMARY):
         ])  # fmt: skip
     head = ["setting", "advantage", "best true cut gains", "recommended against all", "recommended against random",
             "soft against the best cut", "share of the best cut's gain"]  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def planned_table(found):
@@ -181,7 +181,7 @@ def planned_table(found):
             cells.append(f"{said[planned]:,.0f} / {at['effective'][arm]:,.0f}")
         rows.append([name_of(at), f"{at['advantage']:.3f}", *cells])
     head = ["setting", "advantage", "every label: planned / found", "after the cut", "soft weights"]
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def _design(at):
@@ -199,20 +199,24 @@ def _design(at):
     return {"users": users, "votes": votes, "attentive": beta["alpha"] / total, "concentration": total}
 
 
-def written(found, folder):
-    """Put tables between their marks in docs/alignment.md and draw the figures."""
-    page = folder / "alignment.md"
+def put_tables(page, tables):
+    """Put tables {name: text} between their marks in a page."""
     text = page.read_text(encoding="utf-8")
-    tables = {"arms": arms_table, "claims": claims_table, "planned": planned_table,
-              "claims at equal KL": lambda found: claims_table(found, "reward_at_kl")}  # fmt: skip
     for name, table in tables.items():
         start, end = f"<!-- made: {name} -->\n", "<!-- until here -->"
         before, found_start, rest = text.partition(start)
         _, found_end, after = rest.partition(end)
         if not (found_start and found_end):
             raise SystemExit(f"{page}: expected a line {start.strip()} and after it {end}")
-        text = f"{before}{start}{table(found)}\n{end}{after}"
+        text = f"{before}{start}{table}\n{end}{after}"
     page.write_text(text, encoding="utf-8")
+
+
+def written(found, folder):
+    """Put tables between their marks in docs/alignment.md and draw the figures."""
+    tables = {"arms": arms_table(found), "claims": claims_table(found), "planned": planned_table(found),
+              "claims at equal KL": claims_table(found, "reward_at_kl")}  # fmt: skip
+    put_tables(folder / "alignment.md", tables)
     draw(found, folder)
 
 

@@ -11,6 +11,7 @@ is the same as, once, in the checkout,
 
     .venv-alignment/bin/python benchmarks/alignment/tier_b.py --results tier_b.jsonl --cache .cache/tier_b
     .venv-alignment/bin/python benchmarks/alignment/tier_b.py --results tier_b.jsonl --told    # what is there
+    python benchmarks/alignment/tier_b.py --docs docs    # tables of docs/alignment.md, from what is kept here
 
 One JSON line an arm and seed, the base first; a run that was stopped goes on where it ended. Two processes with
 OMP_NUM_THREADS=1, each with its own --seed or --arm and the same files, are faster than one on two cores. Pairs of
@@ -37,13 +38,14 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from alignment.findings import interval
+from alignment.findings import interval, markdown, put_tables
 from alignment.language import Scorer, kl_to, load, openings, write_all
 from alignment.tier_a import best_cut
 from resumable import keep, read
 
 REGISTERED = tomllib.loads((Path(__file__).parent / "registered_b.toml").read_text(encoding="utf-8"))
 BASE = "base"
+FOUND = Path(__file__).with_name("found_b.jsonl")
 
 
 @dataclass(frozen=True)
@@ -321,6 +323,33 @@ def verdicts(rows, registered):
     return pd.DataFrame(out)
 
 
+def tables(rows):
+    """The tables of docs/alignment.md, {name: Markdown}."""
+    arms = table(rows).set_index("arm").reindex([BASE, *REGISTERED["arms"]["every"]]).dropna(subset="reward")
+    lines = [
+        [arm, f"{at['reward']:.4f}", _signed(at, "gain") + (f" ({_range(at, 'openings')})" if arm != "all" else ""),
+         f"{at['kl']:.3f}", f"{at['tokens']:.1f}", f"{at['distinct']:.0%}",
+         f"{at[f'win_{BASE}']:.1%}" if at["seeds"] else "", f"{at['win_all']:.1%}"]
+        for arm, at in arms.iterrows()
+    ]  # fmt: skip
+    head = ["arm", "mean reward", "more than `all` (95 %, over openings)", "KL to the base, nats", "tokens", "distinct",
+            "wins against the base", "wins against `all`"]  # fmt: skip
+    said = [
+        [at["claim"], _signed(at, "gain"), _range(at, "openings"), _range(at, "seeds"), at["said"]]
+        for _, at in verdicts(rows, REGISTERED).iterrows()
+    ]
+    titles = ["difference", "mean", "95 % over openings", "95 % over seeds", "so it is"]
+    return {"real arms": markdown(head, lines), "real claims": markdown(titles, said)}
+
+
+def _signed(at, name):
+    return f"{at[name]:+.4f}"
+
+
+def _range(at, kind):
+    return f"{at[f'{kind}_low']:+.4f} to {at[f'{kind}_high']:+.4f}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path)
@@ -328,10 +357,14 @@ def main():
     parser.add_argument("--seed", action="append", type=int, help="only this seed (may be given several times)")
     parser.add_argument("--arm", action="append", choices=REGISTERED["arms"]["every"], help="only this arm (same)")
     parser.add_argument("--told", action="store_true", help="run nothing, tell what is there")
+    parser.add_argument("--docs", type=Path, help="folder with alignment.md: run nothing, put the tables there")
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if options.docs:
+        put_tables(options.docs / "alignment.md", tables(read(options.results or FOUND)))
+        return
     if options.told:
-        rows = read(options.results)
+        rows = read(options.results or FOUND)
     else:
         network, tokenizer = load(REGISTERED["model"])
         of = REGISTERED["generation"]

@@ -150,3 +150,16 @@ def test_users_who_are_known_as_patterns_are_drawn_as_users_are(fit):
         assert abs(drawn[of].sum() - expected) < 4 * sd
     whole = first_sample(counts, 10**6, 10**6, seed=3)
     np.testing.assert_array_equal(whole.counts.multiplicity, users)
+
+
+def test_more_globals_than_curvature_is_measured_of(truth, fit, monkeypatch):
+    monkeypatch.setattr("earnest.inference.fitting._MOST_GLOBALS", 3)
+    monkeypatch.setattr(samples, "_MANY", 100)
+    monkeypatch.setattr(samples, "_FIRST", 128)
+    bare = er.fit_em(MODEL, truth.log, restarts=False, globals_from="all")
+    assert any("too many to measure" in note for note in bare.notes)
+    assert all(np.all(np.isnan(error)) for error in bare.standard_errors.values())
+    np.testing.assert_allclose(bare.attentiveness["mean"], fit.attentiveness["mean"], atol=1e-4)
+    assert np.all(np.isfinite(bare.attentiveness[["lower", "upper"]]))
+    some = er.fit_em(MODEL, truth.log, restarts=False)
+    assert any("sample of 512 of 1,500" in note and "not known" in note for note in some.notes)
