@@ -127,7 +127,7 @@ def fit(
     with working("fitting") as progress:
         fitted = fit_em(
             model, log, method=method, objective=objective, seed=seed,
-            globals_from=int(globals_from) if globals_from.isdigit() else globals_from,
+            globals_from=int(globals_from) if globals_from.isdecimal() else globals_from,
             progress=lambda stage, iteration, value: progress(f"{stage}, iteration {iteration}, {value:,.1f} nats"),
         )  # fmt: skip
     with working("saving"):

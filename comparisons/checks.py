@@ -68,17 +68,18 @@ def survey(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> Findings:
         [fault for fault in recipe.faults if (fault[0] in few(recipe)) == kind] for kind in (True, False)
     )
     gold = recipe.outcome("gold")[0] if "gold" in recipe.values else None
-    [(rows, bad, bad_gold)] = query(
+    n, bad = "__earnest_rows", "__earnest_bad"
+    [(rows, n_bad, bad_gold)] = query(
         connection,
         recipe,
-        f"""SELECT CAST(sum(__n) AS BIGINT), CAST(sum(CASE WHEN {_any(of_kind)} THEN __n ELSE __bad END) AS BIGINT),
-        {f"CAST(sum(__n) FILTER ({recipe.values['gold']} IS NOT NULL AND {gold} IS NULL) AS BIGINT)" if gold else "0"}
-        FROM (SELECT {", ".join(small)}, count(*) AS __n, count(*) FILTER ({_any(of_row)}) AS __bad
+        f"""SELECT CAST(sum({n}) AS BIGINT), CAST(sum(CASE WHEN {_any(of_kind)} THEN {n} ELSE {bad} END) AS BIGINT),
+        {f"CAST(sum({n}) FILTER ({recipe.values['gold']} IS NOT NULL AND {gold} IS NULL) AS BIGINT)" if gold else "0"}
+        FROM (SELECT {", ".join(small)}, count(*) AS {n}, count(*) FILTER ({_any(of_row)}) AS {bad}
             FROM {VIEW} GROUP BY ALL)""",
     )
     rows = rows or 0
     ids, missing = _ids(connection, recipe)
-    return Findings(rows, bad or 0, _repeated(connection, recipe, rows), ids, missing, bad_gold or 0)
+    return Findings(rows, n_bad or 0, _repeated(connection, recipe, rows), ids, missing, bad_gold or 0)
 
 
 def _any(faults: Iterable[Fault]) -> str:

@@ -57,9 +57,16 @@ def count_cells(
         )
     if (counts := log.counted_elsewhere(ties, context, symmetric, schema)) is not None:
         return counts
+    with log.alone:
+        return _counted(log, ties, context, symmetric, schema)
+
+
+def _counted(
+    log: ComparisonLog, ties: bool, context: tuple[str, ...], symmetric: bool, schema: Schema | None
+) -> Counts:  # fmt: skip
     columns = _context_sql(log, context)
-    source = _source(log, context, columns)
     try:
+        source = _source(log, context, columns)
         _check_ties(log, ties)
         _check_context(log, context)
         _check_gold(log, ties, context)

@@ -110,6 +110,11 @@ def _summed(key: NDArray[np.int64], count: NDArray[np.float64]) -> tuple[NDArray
 
 def count_kinds(log: ComparisonLog) -> UserKinds:
     """Count votes by user and kind; the log knows its fingerprint afterwards, where that follows from the counts."""
+    with log.alone:
+        return _counted(log)
+
+
+def _counted(log: ComparisonLog) -> UserKinds:
     votes = log.votes_by_kind()
     names = ", ".join(map(ident, few(log.recipe)))
     told = log.query(f"SELECT DISTINCT kind, {names} FROM {KINDS} ORDER BY kind")

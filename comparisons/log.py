@@ -101,6 +101,11 @@ class ComparisonLog:
         return connection
 
     @property
+    def alone(self) -> RLock:
+        """Held by who needs several statements after another to themselves."""
+        return self._busy
+
+    @property
     def counted(self) -> tuple[str, str]:
         """Relation from which votes are counted, as they are read, and SQL for how many a row of it stands for."""
         return "log", "1"
@@ -125,7 +130,8 @@ class ComparisonLog:
         user = self.recipe.columns["user"]
         # A text that is not blank is its own id, and others are not in a checked log.
         name = ident(user) if self.recipe.source.columns[user] == "VARCHAR" else self.recipe.values["user"]
-        named = f"(SELECT *, {name} AS {_NAME}, {votes} AS {_VOTES} FROM {relation})"
+        seen = ", ".join(dict.fromkeys(ident(self.recipe.columns[standard]) for standard in few(self.recipe)))
+        named = f"(SELECT {seen}, {name} AS {_NAME}, {votes} AS {_VOTES} FROM {relation})"
         return f"(SELECT v.{_NAME} AS name, v.{_VOTES} AS n, k.kind FROM {named} v JOIN {KINDS} k ON {same})"
 
     def counted_elsewhere(

@@ -162,5 +162,6 @@ class Recipe:
 
 def check_distinct_columns(recipe: Recipe) -> None:
     """Raise where the source has a column whose name Earnest needs for itself."""
-    if ROW in recipe.source.columns:
-        raise InputError(f"{recipe.source.label}: the column name {ROW!r} is reserved; rename the column")
+    for name in recipe.source.columns:
+        if name.lower().startswith("__earnest_"):
+            raise InputError(f"{recipe.source.label}: the column name {name!r} is reserved; rename the column")

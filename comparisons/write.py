@@ -58,4 +58,6 @@ def write_csv(table: pa.Table, path: str | os.PathLike[str]) -> None:
     """Write a table to a CSV file, as it is; missing values are empty."""
     with connect() as connection, told_apart(os.fspath(path)):
         connection.register("earnest_written_out", table)
-        connection.execute(f"COPY earnest_written_out TO {literal(os.fspath(path))} ({_FORMATS['.csv']})")
+        connection.execute(
+            f"COPY earnest_written_out TO {literal(os.fspath(path))} ({_FORMATS['.csv']}, USE_TMP_FILE false)"
+        )

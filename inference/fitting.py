@@ -162,7 +162,7 @@ def fit_em(
             random.
         progress: called with (stage, iteration, objective).
         globals_from: users from whom the globals are estimated. "auto": all of them, but of more than 65,536 users
-            whose counts differ a random sample, as large as it takes for no more error than 0.003 in attentiveness
+            whose counts differ a random sample, as large as it takes for no more error than 0.01 in attentiveness
             (root mean square; the fit's notes say how much it is). "all", or a number of users. Every user's
             attentiveness is then computed from all the user's votes, given the globals; objective and standard errors
             are those of the sample.
@@ -218,6 +218,9 @@ def fit_counts(
     if not restarts:
         points = points[:1]
     patterns = None
+    if settings.globals_from != "auto" and (work is not None or settings.method != "marginal"):
+        what = "label EM" if settings.method != "marginal" else "a model with effects of items"
+        raise EarnestError(f"globals_from={settings.globals_from!r}: {what} takes all users; leave it out")
     if work is None and settings.method == "marginal":
         patterns = patterns_of(counts)
         ascent, normal, modes, notes = _fit_sampled(model, counts, patterns, points, settings)
@@ -269,10 +272,12 @@ def _fit_sampled(
     while True:
         ascent, normal, modes, notes = _fit_marginal(model, workload(sample.counts), points, settings)
         error = shift(Globals(model, ascent.free, normal.centre, normal.spread, settings.seed), sample)
-        if sample.asked or error <= ERROR or sample.size == sample.total or (np.isnan(error) and grown(sample)):
+        if sample.asked or error <= ERROR or (np.isnan(error) and grown(sample)):
             break
         # Where the smaller sample led; its other modes stay behind.
         sample, points = larger(counts, sample, error), [ascent.free]
+        if sample is None:
+            return _fit_marginal(model, workload(counts, patterns=patterns), points, settings)
     note = (_SAMPLED_BLINDLY if np.isnan(error) else _SAMPLED).format(m=sample.size, n=sample.total, error=error)
     return ascent, normal, modes, [note, *notes]
 
@@ -346,8 +351,8 @@ def _fit_marginal(
     (final, starts), others = runs[0], runs[1:]
     own = em.table.size  # before the effects of items, where there are any
     final = replace(final, free=np.concatenate([canonical(model, work, final.free[:own]), final.free[own:]]))
-    if many := final.free.size > _MOST_GLOBALS:
-        curvature = np.full((final.free.size,) * 2, np.nan)
+    if many := own > _MOST_GLOBALS:
+        curvature = np.full((own, own), np.nan)
     else:
         _say(settings, "curvature", len(final.trace), final.trace[-1])
         final, curvature = em.finish(final)
@@ -355,7 +360,7 @@ def _fit_marginal(
     table = model.table(work.problem.cells.schema)
     spread, _ = _covariance(table, centre_curvature, em.pooled, centre)
     covariance, notes = _covariance(table, curvature, em.pooled, final.free[:own])
-    notes = [_TOO_MANY.format(n=final.free.size)] if many else notes
+    notes = [_TOO_MANY.format(n=own)] if many else notes
     if model.crossed is not None:
         # A bound leans towards small scales: its curvature says how sharp the bound is, not where the scale lies.
         own_scale = table.slices[model.crossed.scale.name]

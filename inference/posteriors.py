@@ -11,7 +11,7 @@ from ..comparisons.cells import Counts
 from ..comparisons.patterns import Patterns, own_patterns
 from ..comparisons.schema import Schema
 from ..models.behavior import BehaviorModel
-from .arrays import DENSE_CELLS, DENSE_SIZE, Dense
+from .arrays import DENSE_CELLS, DENSE_SIZE, Dense, largest_size
 from .marginal import nodes_at
 from .nodes import Nodes
 from .users import Summary, Workload, carried_intervals, summarise, workload
@@ -23,7 +23,7 @@ _BLOCK = 65_536  # patterns that lie in memory as arrays together
 # by less than this (root mean square) have not changed.
 _MANY, _TRIED, _SAME = 2048, 256, 0.01
 _OUTSIDE = 1e-12  # weight at the ends of shared nodes, up to which they reach far enough
-_LOOKED_AT, _ALIKE = 16_384, 0.9
+_LOOKED_AT, _ALIKE = 16_384, 1.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ def few_alike(counts: Counts) -> bool:
     if n <= _BLOCK:
         return False
     some = np.sort(np.random.default_rng(0).choice(n, _LOOKED_AT, replace=False))
-    return len(counts.of_users(some).patterns()) > _ALIKE * _LOOKED_AT
+    alike = _LOOKED_AT - len(counts.of_users(some).patterns())
+    # Of k patterns about s^2 / (2 k) among s users have been met before.
+    return _ALIKE * n * max(alike, 1) < _LOOKED_AT**2
 
 
 def patterns_of(counts: Counts) -> Patterns:
@@ -80,7 +82,7 @@ def posteriors(
     """
     certain = draws > 0 and len(patterns) > _MANY and not _matters(at, counts, schema, levels, draws, patterns)
     mean, sd, ends = np.empty(len(patterns)), np.empty(len(patterns)), np.empty((len(patterns), 2))
-    rule: Nodes | None = None
+    rule: _Rule | None = None
     for which, work in _blocks(counts, schema, patterns):
         summary, rule = _summary(at, work, levels if certain else (), rule)
         mean[which], sd[which] = summary.mean, summary.sd
@@ -91,24 +93,31 @@ def posteriors(
     return mean[of_user], sd[of_user], ends[of_user]
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """Shared nodes, and the most votes of a user for whom they are fine enough."""
+
+    nodes: Nodes
+    busiest: float
+
+
 def _summary(
-    at: Globals, work: Workload, levels: tuple[float, ...], rule: Nodes | None
-) -> tuple[Summary, Nodes | None]:  # fmt: skip
+    at: Globals, work: Workload, levels: tuple[float, ...], rule: _Rule | None
+) -> tuple[Summary, _Rule | None]:  # fmt: skip
     """A block's summary, and the nodes that it may share with the next.
 
     Where patterns share nodes, those of the block before are tried: to find where to put them costs twice as much as to
-    use them. The first block has the busiest user, who needs the finest ones, and that they reach far enough is seen
-    from the weights.
+    use them. They are fine enough where nobody is busier; that they reach far enough is seen from the weights.
     """
-    chunks = work.problem.group.multiplicity.shape[0]
     if not isinstance(work.problem.group, Dense):
         return summarise(at.model, at.free, work, levels), None
-    if rule is not None:
-        found = summarise(at.model, at.free, work, levels, rule.over(chunks))
+    busiest, chunks = largest_size(work.problem.group), work.problem.group.multiplicity.shape[0]
+    if rule is not None and busiest <= rule.busiest:
+        found = summarise(at.model, at.free, work, levels, rule.nodes.over(chunks))
         if found.edge < _OUTSIDE:
             return found, rule
-    rule = nodes_at(at.model, at.free, work.problem)
-    return summarise(at.model, at.free, work, levels, rule), rule
+    rule = _Rule(nodes_at(at.model, at.free, work.problem), busiest)
+    return summarise(at.model, at.free, work, levels, rule.nodes), rule
 
 
 def _matters(
@@ -128,11 +137,10 @@ def _blocks(counts: Counts, schema: Schema, patterns: Patterns) -> Iterator[tupl
         yield np.arange(len(patterns)), workload(counts, schema, patterns=patterns)
         return
     busy = patterns.size > (DENSE_SIZE if len(counts.cells) <= DENSE_CELLS else np.inf)
-    usual = np.flatnonzero(~busy)
-    if len(usual):
-        busiest = int(np.argmax(patterns.size[usual]))
-        usual[[0, busiest]] = usual[[busiest, 0]]
-    for group in (usual, np.flatnonzero(busy)):
+    for group in (np.flatnonzero(~busy), np.flatnonzero(busy)):
+        if len(group):  # the busiest first, whose nodes are fine enough for the others
+            busiest = int(np.argmax(patterns.size[group]))
+            group[[0, busiest]] = group[[busiest, 0]]
         for start in range(0, len(group), _BLOCK):
             which = group[start : start + _BLOCK]
             yield which, workload(counts, schema, patterns=patterns.some(which))

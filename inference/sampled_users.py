@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm, qmc
 
 from ..comparisons.cells import Counts
-from ..comparisons.context import TIMESTAMP
+from ..comparisons.context import PREVIOUS, TIMESTAMP
 from ..comparisons.errors import EarnestError, check_whole
 from ..comparisons.patterns import starts_of
 from .arrays import DENSE_CELLS, DENSE_SIZE
@@ -41,12 +41,14 @@ class Sample:
     Attributes:
         counts: their counts, with the cells of all.
         total: how many users there are.
+        share: of what all users say of the globals, as far as users or votes were left out.
         seed: of the random order in which users are taken.
         asked: whether this many were asked for: then the sample does not grow.
     """
 
     counts: Counts
     total: int
+    share: float
     seed: int
     asked: bool
 
@@ -71,14 +73,14 @@ def check_source(globals_from: str | int) -> None:
 
 def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed: int) -> Sample | None:
     """The users to begin with; None for all of them."""
+    size = _FIRST if isinstance(globals_from, str) else int(globals_from)
     if globals_from == "all" or (globals_from == "auto" and n_patterns <= _MANY):
         return None
-    size = _FIRST if isinstance(globals_from, str) else int(globals_from)
     return _taken(counts, size, seed, asked=globals_from != "auto")
 
 
-def larger(counts: Counts, sample: Sample, error: float) -> Sample:
-    """A sample that should do where this one's error is too large, with its users: errors fall as the root of size."""
+def larger(counts: Counts, sample: Sample, error: float) -> Sample | None:
+    """A sample that should do where this one's error is too large: errors fall as the root of size. None: all users."""
     wanted = sample.size * (4.0 if np.isnan(error) else 1.2 * max(error / ERROR, 1.0) ** 2)
     return _taken(counts, int(np.ceil(wanted / _FIRST)) * _FIRST, sample.seed, sample.asked)
 
@@ -95,13 +97,16 @@ def scouts(counts: Counts, seed: int) -> Counts | None:
         return None
     some = counts
     if n > 2 * _SCOUTS:
-        some = counts.of_users(np.sort(np.random.default_rng([seed, 7]).permutation(n)[:_SCOUTS]))
+        rng = np.random.default_rng([seed, 7])
+        some = counts.of_users(np.sort(rng.permutation(n)[:_SCOUTS])) if counts.multiplicity is None else (
+            _of_patterns(counts, min(_SCOUTS, _users(counts)), rng)
+        )  # fmt: skip
     return _thinned(some, np.random.default_rng([seed, 9])) if thin else some
 
 
 def _can_be_thinned(counts: Counts) -> bool:
     """Whether a user's votes are exchangeable, and fewer of them would be a matrix."""
-    return len(counts.cells) <= DENSE_CELLS and TIMESTAMP not in counts.cells.context
+    return len(counts.cells) <= DENSE_CELLS and not {TIMESTAMP, PREVIOUS} & set(counts.cells.context)
 
 
 def grown(sample: Sample) -> bool:
@@ -109,17 +114,19 @@ def grown(sample: Sample) -> bool:
     return sample.size >= 4 * _FIRST
 
 
-def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample:
-    """So many users, at random, each as likely as any other."""
+def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample | None:
+    """So many users, at random, each as likely as any other; None for all of them."""
     total = _users(counts)
-    size = min(size, total)
+    if size >= total:
+        return None
     if counts.multiplicity is None:
         some = counts.of_users(np.sort(np.random.default_rng([seed, 8]).permutation(total)[:size]))
     else:
         some = _of_patterns(counts, size, np.random.default_rng([seed, 8]))
     if _can_be_thinned(counts):
         some = _thinned(some, np.random.default_rng([size, 9]))
-    return Sample(some, total, seed, asked)
+    share = min(size / total, float(some.totals().sum() / counts.totals().sum()))
+    return Sample(some, total, share, seed, asked)
 
 
 def _of_patterns(counts: Counts, size: int, rng: np.random.Generator) -> Counts:
@@ -150,17 +157,17 @@ def _thinned(counts: Counts, rng: np.random.Generator) -> Counts:
 def shift(at: Globals, sample: Sample) -> float:
     """How far users' attentiveness may be off for want of the others, root mean square over users and draws.
 
-    The others leave the part 1 - m / n of the variance that the globals have after m of n users. NaN where that is not
-    known.
+    What was left out leaves the part 1 - share of the variance that the globals have after the sample. NaN where that
+    is not known.
     """
     if at.free.size and not np.isfinite(at.spread).any():
         return np.nan
     n = len(sample.counts.users)
-    some = np.arange(0, n, max(n // _LOOKED_AT, 1))[:_LOOKED_AT]
+    some = np.unique(np.linspace(0, n - 1, _LOOKED_AT).astype(np.int64))
     counts = sample.counts.of_users(some)
     work = workload(counts)
     uniform = qmc.LatinHypercube(d=at.free.size, rng=np.random.default_rng(at.seed)).random(_DRAWS)
-    noise = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) * np.sqrt(1 - sample.size / sample.total)
+    noise = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) * np.sqrt(1 - sample.share)
     means = [summarise(at.model, point, work).mean for point in around(at.free, at.spread, noise)]
     moved = np.stack(means) - summarise(at.model, at.free, work).mean
     squares = np.mean(moved[:, work.pattern_of_user] ** 2, axis=0)

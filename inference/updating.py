@@ -47,6 +47,7 @@ def update(fit: Fit, more: ComparisonLog, **options: Any) -> Fit:
     settings = Settings(
         fit.method, fit.objective, options.pop("max_iterations", 2000), options.pop("tolerance", 1e-6), True,
         fit.user_prior, fit.level, fit.seed, options.pop("progress", None),
+        options.pop("globals_from", "auto"),
     )  # fmt: skip
     if options:
         raise EarnestError(f"update: unknown option {next(iter(options))!r}")

@@ -23,7 +23,7 @@ from .arrays import JNP, Group, Layout, device_cells, lay_out, over_chunks
 from .cohorts import eta_at, own_latent
 from .draws import around
 from .marginal import Problem, branch_weights, chances_of, log_posterior_by_kind, nodes_at
-from .nodes import Nodes
+from .nodes import NODES, Nodes
 
 __all__ = [
     "Summary", "Workload", "carried_intervals", "kind_probabilities", "mean_and_sd", "probabilities_above",
@@ -269,8 +269,10 @@ def _quantiles(weights: Any, logit: Any, levels: Any) -> Any:
     Between the two nodes where it passes a level, the latent is interpolated as a cubic function of the normal score,
     of which it is nearly a straight line; where the cubic leaves the gap between the nodes, by a straight line.
     """
-    n = weights.shape[1]
-    at_node = jnp.clip(weights @ jnp.asarray(refinement(n, 1)[0]).T, 1e-14, 1 - 1e-14)
+    # Where nodes follow a pattern there are few of them, and a point more between any two.
+    integral, refine = refinement(weights.shape[1], 2 if weights.shape[1] <= NODES else 1)
+    n, x = len(integral), logit @ refine.T
+    at_node = jnp.clip(weights @ jnp.asarray(integral).T, 1e-14, 1 - 1e-14)
     wanted = jnp.broadcast_to(levels, (weights.shape[0], levels.shape[-1]))
     # The first node at which the level is reached, with two nodes on either side of the gap.
     above = jnp.clip(jnp.sum(at_node[:, None, :] < wanted[:, :, None], axis=2), 2, n - 2)
@@ -279,7 +281,7 @@ def _quantiles(weights: Any, logit: Any, levels: Any) -> Any:
     def near(array: Any) -> Any:
         return jnp.take_along_axis(array, window, axis=1).reshape(*above.shape, 4)
 
-    score, x = jax.scipy.special.ndtri(near(at_node)), near(jnp.broadcast_to(logit, weights.shape))
+    score, x = jax.scipy.special.ndtri(near(at_node)), near(jnp.broadcast_to(x, at_node.shape))
     target = jax.scipy.special.ndtri(wanted)
     return jax.nn.sigmoid(_inverse(score, x, target))
 

@@ -1,5 +1,7 @@
 """Counting by kinds of votes, packed into words and as lists, against pandas; fingerprints; a log that changes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,3 +97,17 @@ def test_users_whose_names_are_numbers_or_begin_with_a_space():
     for blank in ("", "  ", "\u00a0"):
         with pytest.raises(er.InputError, match="the user is missing"):
             er.read_comparisons(spaced.assign(user=[blank, *spaced["user"][1:]]))
+
+
+def test_names_that_earnest_needs_for_itself_are_refused():
+    for name in ("__earnest_name", "__Earnest_n"):
+        with pytest.raises(er.InputError, match="is reserved; rename the column"):
+            er.read_comparisons(votes(2).assign(**{name: "x"}))
+
+
+def test_several_threads_count_one_log():
+    log = er.read_comparisons(votes(4))
+    expected = table(count_cells(er.read_comparisons(votes(4)), ties=True))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: table(count_cells(log, ties=True)), range(8)))
+    assert all(one == expected for one in found)

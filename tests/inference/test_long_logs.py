@@ -28,8 +28,8 @@ def fit(truth):
 
 
 def with_busy_users(counts):
-    """The same with every fiftieth user's votes twenty times."""
-    return replace(counts, count=np.where(counts.user % 50 == 0, 20.0, 1.0) * counts.count)
+    """The same with every fiftieth user's votes 240 times: some three thousand."""
+    return replace(counts, count=np.where(counts.user % 50 == 0, 240.0, 1.0) * counts.count)
 
 
 def test_blocks_say_what_one_piece_says(fit, monkeypatch):
@@ -47,7 +47,7 @@ def test_blocks_say_what_one_piece_says(fit, monkeypatch):
     for one, other, atol in zip(whole, pieces, (2e-6, 2e-6, 1e-4), strict=True):  # ends of intervals are interpolated
         np.testing.assert_allclose(one, other, atol=atol)
     np.testing.assert_allclose(alone[0], whole[0], atol=2e-6)
-    assert len(calls) == 1  # the blocks share the nodes of the first
+    assert len(calls) == 2  # blocks share the nodes of the first; busy users have finer ones
 
 
 def test_nodes_that_do_not_reach_far_enough_are_placed_anew(fit):
@@ -58,10 +58,10 @@ def test_nodes_that_do_not_reach_far_enough_are_placed_anew(fit):
         right = blocks.nodes_at(at.model, at.free, work.problem)
         short = replace(right, latent=right.latent / 8, log_dx=right.log_dx - np.log(8))
         wrong = summarise(at.model, at.free, work, LEVELS, short)
-        found, rule = blocks._summary(at, work, LEVELS, short)
+        found, rule = blocks._summary(at, work, LEVELS, blocks._Rule(short, np.inf))
         expected = summarise(at.model, at.free, work, LEVELS)
     assert wrong.edge > 1e-3
-    assert rule is not short
+    assert rule.nodes is not short
     np.testing.assert_array_equal(found.mean, expected.mean)
     assert np.max(np.abs(wrong.mean - expected.mean)) > 1e-4
 
@@ -112,8 +112,11 @@ def test_the_sample_grows_until_the_error_is_small(truth, monkeypatch):
 
 def test_busy_users_give_a_part_of_their_votes(fit):
     counts = with_busy_users(fit.counts)
-    sample = first_sample(counts, 10**6, 1500, seed=0)
-    thin, n = sample.counts, counts.n_comparisons()
+    sample = first_sample(counts, 10**6, 1499, seed=0)
+    thin = sample.counts
+    counts = counts.of_users(np.searchsorted(counts.users.astype(str), thin.users.astype(str)))
+    n = counts.n_comparisons()
+    assert sample.share < 0.6  # of the votes
     np.testing.assert_array_equal(thin.n_comparisons(), np.minimum(n, 128))
     dense = [np.zeros((len(c.users), len(c.cells))) for c in (counts, thin)]
     for matrix, c in zip(dense, (counts, thin), strict=True):
@@ -148,8 +151,7 @@ def test_users_who_are_known_as_patterns_are_drawn_as_users_are(fit):
         of = users == n
         expected, sd = share * n * of.sum(), np.sqrt(share * (1 - share) * n * of.sum())
         assert abs(drawn[of].sum() - expected) < 4 * sd
-    whole = first_sample(counts, 10**6, 10**6, seed=3)
-    np.testing.assert_array_equal(whole.counts.multiplicity, users)
+    assert first_sample(counts, 10**6, 10**6, seed=3) is None
 
 
 def test_more_globals_than_curvature_is_measured_of(truth, fit, monkeypatch):
@@ -163,3 +165,8 @@ def test_more_globals_than_curvature_is_measured_of(truth, fit, monkeypatch):
     assert np.all(np.isfinite(bare.attentiveness[["lower", "upper"]]))
     some = er.fit_em(MODEL, truth.log, restarts=False)
     assert any("sample of 512 of 1,500" in note and "not known" in note for note in some.notes)
+
+
+def test_label_em_takes_all_users(truth):
+    with pytest.raises(er.EarnestError, match="label EM takes all users"):
+        er.fit_em(MODEL, truth.log, method="label", globals_from=100)
