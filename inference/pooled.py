@@ -47,6 +47,10 @@ Bend = Callable[[np.ndarray], np.ndarray]
 Quadratic = tuple[np.ndarray, np.ndarray]  # see `Pooled._without_pool`
 
 
+# Steps end this near the edge of the box of free values, and are there.
+_THERE = 1e-3
+
+
 @dataclass(frozen=True)
 class AtRest:
     """Where the scales came to rest.
@@ -96,7 +100,7 @@ class Pooled:
         """Free coordinates of scales on their boundary at 0 and of what they pool, (size,)."""
         out = np.zeros(len(free), dtype=bool)
         for name, scale in self.scale_of.items():
-            if free[self.table.slices[scale]][0] <= -BOX:
+            if free[self.table.slices[scale]][0] <= -BOX + _THERE:
                 out[self.table.slices[scale]] = out[self.table.slices[name]] = True
         return out
 

@@ -16,7 +16,7 @@ def test_the_python_examples_run_as_they_stand(root, tmp_path, number):
     example = examples[number]
     assert len(example.strip().splitlines()) <= 15
     model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
-    model.simulate(users=100, comparisons_per_user=20, models=3, texts=True).log.write(tmp_path / "votes.csv")
+    model.simulate(users=300, comparisons_per_user=20, models=3, texts=True).log.write(tmp_path / "votes.csv")
     done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
