@@ -181,7 +181,8 @@ def apart(what, votes, models, folder):
     """The same in a process of its own; None where a package is missing."""
     words = [sys.executable, "-W", "ignore", __file__, "one", "--what", what, "--votes", str(votes), "--models",
              str(models), "--folder", str(folder)]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(Path(folder).resolve() / "compiled")}  # as the command line has one
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**cache, **os.environ})
     if done.returncode:
         return {"what": what, "votes": votes, "models": models, "error": done.stderr.strip().splitlines()[-1][:200]}
     return json.loads(done.stdout.strip().splitlines()[-1])
