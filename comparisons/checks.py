@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from .errors import EarnestError, InputError
-from .kinds import few
+from .kinds import few, source_columns
 from .recipe import Fault, Recipe
 from .sources import ROW, VIEW
 from .sql import ident, literal
@@ -63,7 +63,7 @@ def survey(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> Findings:
 
     What concerns columns of few values alone is looked at once for each combination that occurs.
     """
-    small = list(dict.fromkeys(ident(recipe.columns[name]) for name in few(recipe)))
+    small = source_columns(recipe)
     of_kind, of_row = (
         [fault for fault in recipe.faults if (fault[0] in few(recipe)) == kind] for kind in (True, False)
     )

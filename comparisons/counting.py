@@ -12,13 +12,12 @@ from .cells import Cells, Counts, Floats, Integers
 from .context import NAMED, PREVIOUS, TIMESTAMP, WHOLE, number, relation, sorting
 from .errors import InputError
 from .grouping import count_kinds, count_users
-from .kinds import KINDS, VOTES
+from .kinds import FEW_OF_CONTEXT, KINDS, VOTES
 from .log import ComparisonLog
 from .schema import OUTCOMES, Schema
 from .sql import ident, literal
 
 _COUNTED, _CELLS, _ROWS = "earnest_counted", "earnest_cell_of", "earnest_counted_rows"
-_FEW = {"category", "gold"}  # context columns with few values
 
 
 def count_cells(
@@ -113,7 +112,7 @@ def _source(log: ComparisonLog, context: tuple[str, ...], columns: list[str]) ->
     told = "model_a AS a, model_b AS b, winner AS w" + "".join(
         f", {value} AS {key}" for key, value in zip(keys, columns, strict=True)
     )
-    if set(context) <= _FEW:
+    if set(context) <= set(FEW_OF_CONTEXT):
         log.votes_by_kind()  # makes the table of kinds
         log.execute(f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS SELECT kind, {told}, {VOTES} AS n FROM {KINDS}")
         return None

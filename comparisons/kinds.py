@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 __all__ = [
-    "IDENTITY", "KINDS", "VOTES", "few", "kinds_sql", "print_of_rows", "told_by", "told_by_kind", "written",
+    "FEW", "FEW_OF_CONTEXT", "IDENTITY", "KINDS", "VOTES", "few", "kinds_sql", "print_of_rows", "source_columns",
+    "told_by", "told_by_kind", "written",
 ]  # fmt: skip
 
 KINDS, VOTES = "earnest_kinds", "__earnest_n"
@@ -26,12 +27,21 @@ columns, `kind` (its number, in the order of what is read) and how many votes th
 IDENTITY = ("user", "model_a", "model_b", "winner", "comparison", "item", "category", "gold")
 """What makes a vote the vote that it is."""
 
-_FEW = ("model_a", "model_b", "winner", "category", "gold")
+FEW_OF_CONTEXT = ("category", "gold")
+"""Columns of few values that a model may look at beside models and winner."""
+
+FEW = ("model_a", "model_b", "winner", *FEW_OF_CONTEXT)
+"""Standard columns of few values."""
 
 
 def few(recipe: Recipe) -> list[str]:
     """Standard columns of a log that have few values."""
-    return [name for name in _FEW if name in recipe.values]
+    return [name for name in FEW if name in recipe.values]
+
+
+def source_columns(recipe: Recipe) -> list[str]:
+    """The source's columns behind them as SQL, each once."""
+    return list(dict.fromkeys(ident(recipe.columns[name]) for name in few(recipe)))
 
 
 def written(recipe: Recipe) -> list[str]:
@@ -47,14 +57,11 @@ def kinds_sql(recipe: Recipe, relation: str, votes: str) -> str:
         relation: of votes, with the source's columns.
         votes: SQL for how many votes a row of it stands for.
     """
-    columns = [recipe.columns[name] for name in few(recipe)]
-    distinct = list(dict.fromkeys(map(ident, columns)))
-    values = {name: recipe.outcome(name)[0] if name in ("winner", "gold") else recipe.values[name]
-              for name in few(recipe)}  # fmt: skip
-    told = [f"{ident(column)} AS {raw}" for column, raw in zip(columns, written(recipe), strict=True)]
-    told += [f"{value} AS {ident(name)}" for name, value in values.items()]
-    grouped = f"SELECT {', '.join(distinct)}, CAST(sum({votes}) AS BIGINT) AS {VOTES} FROM {relation} GROUP BY ALL"
-    order = ", ".join(map(ident, values))
+    names = few(recipe)
+    told = [f"{ident(recipe.columns[name])} AS {raw}" for name, raw in zip(names, written(recipe), strict=True)]
+    told += [f"{recipe.reading(name)} AS {ident(name)}" for name in names]
+    columns, order = ", ".join(source_columns(recipe)), ", ".join(map(ident, names))
+    grouped = f"SELECT {columns}, CAST(sum({votes}) AS BIGINT) AS {VOTES} FROM {relation} GROUP BY ALL"
     # A selection of its own: the source's columns may have the standard names and mean something else.
     return (
         f"SELECT *, CAST(dense_rank() OVER (ORDER BY {order}) - 1 AS INTEGER) AS kind "
@@ -69,7 +76,7 @@ def told_by(recipe: Recipe) -> list[str]:
 
 def told_by_kind(recipe: Recipe) -> bool:
     """Whether user and kind are all that tells votes apart: then their counts have a fingerprint."""
-    return set(told_by(recipe)) <= {"user", *_FEW}
+    return set(told_by(recipe)) <= {"user", *FEW}
 
 
 def print_of_rows(log: ComparisonLog) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .errors import EarnestError
-from .kinds import KINDS, few, kinds_sql, print_of_rows, told_by_kind, written
+from .kinds import KINDS, few, kinds_sql, print_of_rows, source_columns, told_by_kind, written
 from .limits import told_apart
 from .recipe import Recipe
 from .schema import OUTCOMES, Schema
@@ -130,7 +130,7 @@ class ComparisonLog:
         user = self.recipe.columns["user"]
         # A text that is not blank is its own id, and others are not in a checked log.
         name = ident(user) if self.recipe.source.columns[user] == "VARCHAR" else self.recipe.values["user"]
-        seen = ", ".join(dict.fromkeys(ident(self.recipe.columns[standard]) for standard in few(self.recipe)))
+        seen = ", ".join(source_columns(self.recipe))
         named = f"(SELECT {seen}, {name} AS {_NAME}, {votes} AS {_VOTES} FROM {relation})"
         return f"(SELECT v.{_NAME} AS name, v.{_VOTES} AS n, k.kind FROM {named} v JOIN {KINDS} k ON {same})"
 

@@ -16,7 +16,8 @@ IDS = ("user", "model_a", "model_b", "comparison", "item", "category")
 Fault = tuple[str, str, str, str]
 """What makes a row unusable: standard column, SQL condition, what is wrong, remedy."""
 _CALLED = {"comparison": "comparison id", "model_a": "first model", "model_b": "second model"}
-_LONGEST = 1000  # characters of an id; what is longer is a text in the wrong column
+LONGEST = 1000
+"""Characters of an id; what is longer is a text in the wrong column."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,14 @@ class Recipe:
         values = self.values
         return outcome_sql(values[standard], values["model_a"], values["model_b"], self.outcomes)
 
+    def reading(self, standard: str) -> str:
+        """SQL of a standard column of the view `log`: its value, or the outcome that is read from it."""
+        return self.outcome(standard)[0] if standard in ("winner", "gold") else self.values[standard]
+
     def select(self, where: str = "true") -> str:
         """SQL of the view `log`: row, the standard columns that are present, the carried ones."""
         parts = [f"{ident(ROW)} AS {ident('row')}"]
-        for standard, value in self.values.items():
-            value = self.outcome(standard)[0] if standard in ("winner", "gold") else value
-            parts.append(f"{value} AS {ident(standard)}")
+        parts += [f"{self.reading(standard)} AS {ident(standard)}" for standard in self.values]
         parts += [f"{ident(column)} AS {ident(new)}" for new, column in self.carried.items()]
         return f"SELECT {', '.join(parts)} FROM {VIEW} WHERE {where}"
 
@@ -124,8 +127,8 @@ class Recipe:
             (name, f"contains({value}, chr(0))", "the value holds a NUL character", "remove it"),
             (
                 name,
-                f"CASE WHEN strlen({value}) > {_LONGEST} THEN length({value}) > {_LONGEST} ELSE false END",
-                f"the value is longer than {_LONGEST} characters, expected a name or an id",
+                f"CASE WHEN strlen({value}) > {LONGEST} THEN length({value}) > {LONGEST} ELSE false END",
+                f"the value is longer than {LONGEST} characters, expected a name or an id",
                 "is this a column of texts? name the right one",
             ),
         ]

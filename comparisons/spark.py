@@ -15,6 +15,7 @@ from .cells import Counts
 from .context import PREVIOUS, TIMESTAMP
 from .counting import count_cells
 from .errors import EarnestError, InputError
+from .kinds import FEW_OF_CONTEXT
 from .log import ComparisonLog
 from .protocols import FittedOnPatterns
 from .schema import Schema
@@ -144,7 +145,7 @@ class SparkLog(ComparisonLog):
         return found, counts
 
     def _combinations(self, context: tuple[str, ...]) -> Different:
-        if set(context) <= {"category", "gold"}:
+        if set(context) <= set(FEW_OF_CONTEXT):
             return self._read
         rows, full = self._rows, full_recipe(self._rows, self.found)
         standard = [name for name in KEYS if name in self.found and (name in KEYS[:3] or name in context)]

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from .errors import InputError
+from .recipe import LONGEST
 from .values import EXACT
 
 __all__ = ["MOST", "Rows", "UserFault", "by_user", "patterns", "spark_id_sql", "user_faults"]
@@ -23,7 +24,6 @@ MOST = 1_000_000
 UserFault = tuple[str, str, str]
 """What makes a user's id unusable: SQL condition, what is wrong, remedy."""
 
-_LONGEST = 1000
 _WHOLE = ("tinyint", "smallint", "int", "bigint", "boolean", "date", "void")
 _PARTS = ("shiftrightunsigned(h, 42)", "(shiftrightunsigned(h, 21) & 2097151L)", "(h & 2097151L)")
 
@@ -68,8 +68,8 @@ def user_faults(kind: str, value: str, text: str) -> list[UserFault]:
         *faults,
         (f"instr({text}, char(0)) > 0", "the value holds a NUL character", "remove it"),
         (
-            f"length({text}) > {_LONGEST}",
-            f"the value is longer than {_LONGEST} characters, expected a name or an id",
+            f"length({text}) > {LONGEST}",
+            f"the value is longer than {LONGEST} characters, expected a name or an id",
             "is this a column of texts? name the right one",
         ),
         (

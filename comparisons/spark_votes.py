@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from .kinds import FEW
 from .log import ComparisonLog
 from .outcomes import Outcomes
 from .recipe import Recipe
@@ -21,7 +22,7 @@ __all__ = ["KEYS", "VOTES", "Different", "DifferentLog", "different", "full_reci
 VOTES = "__earnest_votes"
 """Column of how often each was given."""
 
-KEYS = ("model_a", "model_b", "winner", "category", "gold")
+KEYS = FEW
 """What is read before it is known what a model looks at."""
 
 

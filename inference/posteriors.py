@@ -23,7 +23,7 @@ _BLOCK = 65_536  # patterns that lie in memory as arrays together
 # by less than this (root mean square) have not changed.
 _MANY, _TRIED, _SAME = 2048, 256, 0.01
 _OUTSIDE = 1e-12  # weight at the ends of shared nodes, up to which they reach far enough
-_LOOKED_AT, _ALIKE = 16_384, 1.0
+_LOOKED_AT = 16_384
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def few_alike(counts: Counts) -> bool:
     some = np.sort(np.random.default_rng(0).choice(n, _LOOKED_AT, replace=False))
     alike = _LOOKED_AT - len(counts.of_users(some).patterns())
     # Of k patterns about s^2 / (2 k) among s users have been met before.
-    return _ALIKE * n * max(alike, 1) < _LOOKED_AT**2
+    return n * max(alike, 1) < _LOOKED_AT**2
 
 
 def patterns_of(counts: Counts) -> Patterns:

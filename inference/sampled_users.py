@@ -62,6 +62,10 @@ def _users(counts: Counts) -> int:
     return len(counts.users) if counts.multiplicity is None else round(float(counts.multiplicity.sum()))
 
 
+def _votes(counts: Counts) -> float:
+    return float(counts.count.sum() if counts.multiplicity is None else counts.count @ counts.multiplicity[counts.user])
+
+
 def check_source(globals_from: str | int) -> None:
     """Raise an `EarnestError` unless this says where globals come from."""
     if globals_from in ("auto", "all"):
@@ -125,7 +129,7 @@ def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample | None:
         some = _of_patterns(counts, size, np.random.default_rng([seed, 8]))
     if _can_be_thinned(counts):
         some = _thinned(some, np.random.default_rng([size, 9]))
-    share = min(size / total, float(some.totals().sum() / counts.totals().sum()))
+    share = min(size / total, _votes(some) / _votes(counts))
     return Sample(some, total, share, seed, asked)
 
 

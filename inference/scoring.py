@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from ..comparisons.cells import Counts
 from ..comparisons.errors import EarnestError, check_whole
+from ..comparisons.kinds import FEW_OF_CONTEXT
 from ..comparisons.log import ComparisonLog
 from ..comparisons.names import as_names
 from ..comparisons.patterns import Patterns
@@ -93,16 +94,15 @@ def estimate(
         half = float(norm.ppf(1 - tail)) * sd
         return user_frame(fit, counts, mean, sd, np.clip(np.stack([mean - half, mean + half], axis=1), 0.0, 1.0))
     at = Globals(fit.model, fit.free, fit.centre, fit.spread, fit.seed)
-    return user_frame(
-        fit, counts, *posteriors(at, counts, schema, (tail, 1 - tail), draws, patterns or patterns_of(counts))
-    )
+    patterns = patterns_of(counts) if patterns is None else patterns
+    return user_frame(fit, counts, *posteriors(at, counts, schema, (tail, 1 - tail), draws, patterns))
 
 
 def attentiveness_for(fit: Fit, log: ComparisonLog) -> pd.DataFrame:
     """See `Fit.attentiveness_for`."""
     if log.by_pattern or fit.counts.multiplicity is not None:
         # A fingerprint tells of categories and known answers, not of covariates.
-        own = log.by_pattern and fit.counts.multiplicity is not None and {*fit.context} <= {"category", "gold"}
+        own = log.by_pattern and fit.counts.multiplicity is not None and {*fit.context} <= set(FEW_OF_CONTEXT)
         return fit.attentiveness if own and fit.fingerprint == log.fingerprint() else score(fit, log)
     users = as_names(log.users)
     known = fit.attentiveness[fit.attentiveness["user"].isin(users)]

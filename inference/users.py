@@ -70,7 +70,7 @@ def workload(
     counts: Counts, schema: Schema | None = None, dense: bool | None = None, patterns: Patterns | None = None
 ) -> Workload:
     """Compress counts to patterns (or take these) and arrange them as arrays."""
-    patterns = patterns or counts.patterns()
+    patterns = counts.patterns() if patterns is None else patterns
     # A model that looks at time may look at the order of a user's votes, which a matrix of counts does not have.
     dense = False if TIMESTAMP in counts.cells.context else dense
     group, layout = lay_out(patterns, len(counts.cells), dense)

@@ -94,13 +94,6 @@ def _same(one, other):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "votes"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def begin(tmp_path):
     """Opens or begins the store."""
     return lambda looks=LOOKS, **options: CountStore(tmp_path / "votes.duckdb", looks, **options)

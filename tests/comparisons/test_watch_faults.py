@@ -30,13 +30,6 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
 @pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "votes"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def store(tmp_path):
     return tmp_path / "votes.duckdb"
 
