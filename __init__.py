@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparisons import ComparisonLog, EarnestError, InputError, Schema, read_comparisons
+    from .comparisons.exports import read_export
     from .diagnostics import plots
     from .diagnostics.agreement import Agreement, compare
     from .diagnostics.calibration import Calibration, calibrate
     from .diagnostics.checks import Checks, predictive_check
+    from .diagnostics.doctor import Diagnosis, doctor
     from .diagnostics.identifiability import Identifiability, identifiability
     from .diagnostics.loo import loo
     from .diagnostics.model_choice import Comparison, compare_models
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "comparisons": ("ComparisonLog", "EarnestError", "InputError", "Schema", "read_comparisons"),
+    "comparisons.exports": ("read_export",),
     "models": (
         "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Casual", "CellView", "CoinFlip",
         "Continuous", "Davidson", "Drift", "Finite", "Gold", "Groups", "Habit", "ItemEffect", "KnownAdvantage",
@@ -88,6 +91,7 @@ _HOME = {
     "diagnostics.agreement": ("Agreement", "compare"),
     "diagnostics.calibration": ("Calibration", "calibrate"),
     "diagnostics.checks": ("Checks", "predictive_check"),
+    "diagnostics.doctor": ("Diagnosis", "doctor"),
     "diagnostics.identifiability": ("Identifiability", "identifiability"),
     "diagnostics.loo": ("loo",),
     "diagnostics.model_choice": ("Comparison", "compare_models"),
@@ -102,14 +106,14 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Agreement", "Attention", "Attentiveness", "BehaviorModel", "Beta", "BradleyTerry", "Calibration", "Casual",
-    "CellView", "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "Drift",
+    "CellView", "Checks", "CoinFlip", "Comparison", "ComparisonLog", "Continuous", "Davidson", "Diagnosis", "Drift",
     "EarnestError", "Finite", "Fit", "Gold", "Groups", "Habit", "Identifiability", "InputError", "ItemEffect",
     "KnownAdvantage", "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter",
     "Partisan", "Plan", "PositionBias", "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema",
     "Sensitivity", "Signed", "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth",
-    "calibrate", "compare", "compare_models", "filter_log", "fit_em", "identifiability", "load", "loo", "plan",
-    "plots", "predictive_check", "priors", "read_comparisons", "report", "sample", "sensitivity", "sweep",
-    "thresholds", "to_numpyro", "to_pymc", "watch", "write_preferences",
+    "calibrate", "compare", "compare_models", "doctor", "filter_log", "fit_em", "identifiability", "load", "loo", "plan",
+    "plots", "predictive_check", "priors", "read_comparisons", "read_export", "report", "sample", "sensitivity",
+    "sweep", "thresholds", "to_numpyro", "to_pymc", "watch", "write_preferences",
 ]  # fmt: skip
 
 

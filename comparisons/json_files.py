@@ -27,7 +27,7 @@ def select_json(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
     A key that some rows lack is missing there. Texts stay texts; numbers are BIGINT where all are whole, else DOUBLE;
     a mixture of texts and numbers is text; lists and objects stay JSON.
     """
-    parts = [(exact_path(file.path), file.compression or "none", _layout(file)) for file in files]
+    parts = [(exact_path(file.path), file.compression or "none", layout_of(file)) for file in files]
     with connect() as connection:
         try:
             names = _keys(connection, files, parts)
@@ -41,7 +41,8 @@ def select_json(files: tuple[InputFile, ...]) -> tuple[str, dict[str, str]]:
 _MARKED = "starts with a byte order mark; save the file as UTF-8 without one"
 
 
-def _layout(file: InputFile) -> str:
+def layout_of(file: InputFile) -> str:
+    """How a JSON file is laid out, in DuckDB's word for it: one array, one object a line, or objects anyhow."""
     with file.open() as stream:
         if stream.read(3) == codecs.BOM_UTF8:  # refused here, because some versions of DuckDB read it and some do not
             raise InputError(f"{file.label}, line 1: {_MARKED}")
@@ -129,7 +130,7 @@ def _choose(kinds: set[str], whole: bool) -> str:
 def explain_json(message: str, files: tuple[InputFile, ...]) -> InputError:
     """What is wrong with the first line that is not as it should be; else DuckDB's complaint in one line."""
     for file in files:
-        if _layout(file) == "newline_delimited":
+        if layout_of(file) == "newline_delimited":
             found = _first_bad_line(file)
             if found is not None:
                 return InputError(f"{file.label}, line {found[0]}: {found[1]}")

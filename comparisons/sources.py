@@ -159,11 +159,13 @@ _READERS = {"csv": select_csv, "json": select_json, "parquet": select_parquet}
 
 
 def open_source(source: Any) -> Source:
-    """Open files (a path, a pattern, a list of both) or a data frame.
+    """Open files (a path, a pattern, a list of both) or a data frame; a source that is open already is itself.
 
     Raises:
         InputError: There is nothing to read, or it is not a table.
     """
+    if isinstance(source, Source):
+        return source
     if is_path(source):
         files = find_files(source)
         select, columns = _READERS[files[0].format](files)

@@ -13,12 +13,12 @@ import pytest
 
 import earnest
 
-WINGS = ("comparisons", "models", "inference", "diagnostics")
+WINGS = ("comparisons", "comparisons.exports", "models", "inference", "diagnostics")
 
 
 def _modules(root):
     """Dotted names of every module of the library."""
-    wings = [path for wing in WINGS for path in sorted((root / wing).glob("*.py"))]
+    wings = [path for wing in WINGS for path in sorted((root / wing.replace(".", "/")).glob("*.py"))]
     for path in [*sorted(root.glob("*.py")), *wings]:
         parts = path.relative_to(root).with_suffix("").parts
         yield ".".join(("earnest", *(part for part in parts if part != "__init__")))

@@ -1,0 +1,138 @@
+"""What holds of every tool's export: how it is told, what a bad file says, what stays on the disk."""
+
+import gc
+import json
+
+import pytest
+
+import earnest as er
+from earnest.comparisons import InputError
+from earnest.comparisons.exports import TOOLS, read_export
+
+
+def battle(number, **more):
+    """A battle of LMArena; any tool would do."""
+    return {
+        **{
+            "question_id": f"q{number}",
+            "model_a": "xy"[number % 2],
+            "model_b": "yx"[number % 2],
+            "judge": f"u{number % 3}",
+        },
+        **{"winner": ["model_a", "model_b", "tie"][number % 3], **more},
+    }
+
+
+FEEDBACK = {"id": "f", "user_id": "u", "type": "rating", "data": {}, "meta": {}, "snapshot": None}
+TASK = {"id": 1, "data": {"model_a": "x", "model_b": "y"}, "annotations": []}
+RECORD = {"id": "r", "fields": {"model_a": "x", "model_b": "y"}, "metadata": {}, "responses": {"better": []}}
+
+
+def save(path, made):
+    path.write_text(json.dumps(made), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def log(tmp_path):
+    return read_export(save(tmp_path / "a.json", [battle(i) for i in range(40)]))
+
+
+@pytest.mark.parametrize(
+    ("record", "name"), [(FEEDBACK, "open-webui"), (battle(1), "lmarena"), (RECORD, "argilla"), (TASK, "label-studio")]
+)
+def test_each_tool_is_told_by_its_keys_and_no_other(record, name):
+    assert [tool.name for tool in TOOLS.values() if tool.recognise(frozenset(record))] == [name]
+
+
+def test_every_tool_names_the_source_of_its_format():
+    for tool in TOOLS.values():
+        assert "/" in tool.published
+
+
+def test_the_wrong_tool_is_said_with_the_right_one(tmp_path):
+    path = save(tmp_path / "a.json", [battle(1)])
+    with pytest.raises(
+        InputError, match=r"a\.json: not an export of Argilla; it looks like tool='lmarena'\. Keys .*'judge'"
+    ):
+        read_export(path, "argilla")
+    with pytest.raises(InputError, match="tool='lm-arena': expected 'auto' or one of 'open-webui', 'lmarena'"):
+        read_export(path, "lm-arena")
+
+
+def test_what_is_of_no_tool_is_said_with_its_keys(tmp_path):
+    path = save(tmp_path / "a.json", [{"left": "x", "right": "y", "pick": 1}])
+    with pytest.raises(
+        InputError, match=r"a\.json: the export is of no tool that is known here; .*read_comparisons\. .*'pick'"
+    ):
+        read_export(path)
+    with pytest.raises(
+        InputError, match=r"not an export of Open WebUI; the format is described in open-webui/open-webui"
+    ):
+        read_export(path, "open-webui")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"question_id": "q"}, 7]', "record 2: expected an object, got"),
+        ('[{"question_id": "q"', "expected one JSON object a line, or one array of objects"),
+        ('{"question_id": "q"}\n{"question_id"\n', "line 2: not JSON"),
+        ("", "the file is empty"),
+    ],
+)
+def test_a_file_that_is_no_list_of_objects(tmp_path, text, said):
+    path = tmp_path / ("a.jsonl" if "\n" in text else "a.json")
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"{path.name}.*{said}"):
+        read_export(path)
+
+
+def test_several_files_are_one_export_and_the_second_is_named(tmp_path):
+    save(tmp_path / "a.json", [battle(i) for i in range(5)])
+    save(tmp_path / "b.json", [battle(i) for i in range(5, 9)])
+    assert len(read_export(tmp_path / "*.json")) == 9
+    save(tmp_path / "b.json", [battle(5), battle(6, judge=" ")])
+    with pytest.raises(InputError, match=r"b\.json, record 2, column 'user': the user is missing"):
+        read_export(tmp_path / "*.json")
+
+
+def test_an_export_that_changed_is_told(log, tmp_path):
+    assert log.outcome_counts() == {"model_a": 14, "model_b": 13, "tie": 13}
+    save(tmp_path / "a.json", [battle(i) for i in range(41)])
+    with pytest.raises(InputError, match=r"a\.json"):
+        log.outcome_counts()
+
+
+def test_the_flat_file_goes_with_the_log(tmp_path):
+    log = read_export(save(tmp_path / "a.json", [battle(i) for i in range(4)]))
+    home = log.recipe.source.flat.parent
+    assert home.is_dir()
+    del log
+    gc.collect()
+    assert not home.exists()
+
+
+def test_nothing_is_left_where_reading_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with pytest.raises(InputError, match="none of the 1 feedbacks"):
+        read_export(save(tmp_path / "a.json", [FEEDBACK]))
+    gc.collect()
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_it_is_a_log_like_any_other(log, tmp_path):
+    fit = er.fit_em(er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson())), log)
+    assert set(fit.attentiveness["user"]) == {"u0", "u1", "u2"}
+    log.write(tmp_path / "votes.parquet")
+    again = er.read_comparisons(tmp_path / "votes.parquet")
+    assert again.to_arrow().equals(log.to_arrow())
+    assert len(er.filter_log(log, fit, threshold=0.0)) == 40
+
+
+def test_sides_that_never_change_are_told(tmp_path, log):
+    assert not any("same order" in note for note in log.notes)
+    made = [battle(2 * i) for i in range(6)]
+    log = read_export(save(tmp_path / "b.json", made))
+    assert any("always stood in the same order" in note and "CoinFlip" in note for note in log.notes)
