@@ -43,6 +43,7 @@ from .options import (
     votes_argument,
     watching_options,
 )  # fmt: skip
+from .verb_import import import_
 
 if TYPE_CHECKING:
     from .inference.outputs import Status
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """From votes between responses to who was paying attention, and to preference data worth training on."""
     keep_compiled_programs()
+
+
+main.add_command(import_)
 
 
 @main.command()
