@@ -111,8 +111,8 @@ __all__ = [
     "KnownAdvantage", "LengthBias", "LogitNormal", "Mode", "Nonparametric", "PairAdvantage", "Parameter",
     "Partisan", "Plan", "PositionBias", "Preference", "RaoKupper", "RewardGap", "SampleAttention", "Schema",
     "Sensitivity", "Signed", "Speedster", "Sweep", "TasteGroups", "ThresholdCurve", "Thurstone", "Truth",
-    "calibrate", "compare", "compare_models", "doctor", "filter_log", "fit_em", "identifiability", "load", "loo", "plan",
-    "plots", "predictive_check", "priors", "read_comparisons", "read_export", "report", "sample", "sensitivity",
+    "calibrate", "compare", "compare_models", "doctor", "filter_log", "fit_em", "identifiability", "load", "loo",
+    "plan", "plots", "predictive_check", "priors", "read_comparisons", "read_export", "report", "sample", "sensitivity",
     "sweep", "thresholds", "to_numpyro", "to_pymc", "watch", "write_preferences",
 ]  # fmt: skip
 

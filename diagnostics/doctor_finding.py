@@ -1,0 +1,43 @@
+"""A finding, and how names and numbers are put in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Finding", "called", "counted_users", "listed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that the log's reader should know.
+
+    Attributes:
+        code: a short name, for programs.
+        severity: "stop": the log cannot tell who attends; "warning": it tells less than it seems to, or something is
+            wrong with it; "note": an opportunity, or something to bear in mind.
+        text: what was found.
+        remedy: what would help.
+    """
+
+    code: str
+    severity: Literal["stop", "warning", "note"]
+    text: str
+    remedy: str = ""
+
+
+def counted_users(n: int) -> str:
+    """How many users, in words."""
+    return "one user" if n == 1 else f"{n:,} users"
+
+
+def called(name: object, longest: int = 40) -> str:
+    """A name from the log, not too long."""
+    text = str(name)
+    return repr(text if len(text) <= longest else text[: longest - 3] + "...")
+
+
+def listed(names: list[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(called(name, 30) for name in names[:most]) + more

@@ -1,0 +1,92 @@
+"""What further columns of a log are good for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .doctor_counts import Holdings
+from .doctor_finding import Finding
+from .doctor_findings_users import tells_users
+from .doctor_looks import agreement_by_dwell, agreement_on_items
+
+__all__ = ["of_columns"]
+
+_FEW, _SAYS_MUCH = 100, 3.0  # decided votes; a normal score
+
+
+def of_columns(held: Holdings) -> Iterator[Finding]:
+    """Everything found in columns beyond users, models and outcome."""
+    for rule in (_gold, _items, _opportunities):
+        yield from rule(held)
+
+
+def _items(held: Holdings) -> Iterator[Finding]:
+    columns, ids = held.log.columns, held.ids
+    column = "item" if "item" in columns else ids[0] if ids is not None and ids[2] else None
+    if (column is None and "prompt" not in columns) or held.evidence.decided < _FEW:
+        return
+    shown = held.log.recipe.carried
+    name = column if column in columns else next((k for k, v in shown.items() if v == column), None)
+    several, score = agreement_on_items(held, name)
+    if several < 20:
+        return
+    named = (
+        "" if column == "item" else f" (--item {column})" if column else " (they need a column that names them: item)"
+    )
+    if score > _SAYS_MUCH:
+        yield Finding(
+            "items_agree",
+            "note",
+            f"Users who judge the same two responses agree beyond what the models explain ({several:,} "
+            f"pairs of responses, {score:.1f} standard errors): somebody does look.",
+            f"BehaviorModel(preference=er.ItemEffect(...)) learns from it{named}.",
+        )
+
+
+def _opportunities(held: Holdings) -> Iterator[Finding]:
+    for column in held.dwell[:2]:
+        fast, slow, score = agreement_by_dwell(held, column) if tells_users(held) else (0.0, 0.0, 0.0)
+        seen = (
+            f": the fastest quarter of votes goes with the better model {fast:.0%} of the time, the slowest {slow:.0%}"
+        )
+        yield Finding(
+            "dwell",
+            "note",
+            f"{column!r} may say how long a vote took{seen if abs(score) > _SAYS_MUCH else ''}.",
+            f"BehaviorModel(attention=er.Speedster({column!r})) learns from it, or er.SampleAttention(({column!r},)).",
+        )
+    if "timestamp" in held.log.columns:
+        yield Finding(
+            "timestamp",
+            "note",
+            "Votes have a time: attention that comes and goes can be followed.",
+            "BehaviorModel(attention=er.Drift()), or casual=er.Habit() for who repeats the choice before.",
+        )
+    if "category" in held.log.columns:
+        n = int(held.log.query("SELECT count(DISTINCT category) AS n FROM log")["n"][0].as_py())
+        if n > 1:
+            yield Finding(
+                "category",
+                "note",
+                f"Votes are of {n:,} categories, in which models may rank differently.",
+                "BehaviorModel(preference=er.BradleyTerry(by_category=True)); compare it by er.compare_models.",
+            )
+
+
+def _gold(held: Holdings) -> Iterator[Finding]:
+    gold = held.gold
+    if gold is None:
+        return
+    said = f"{gold['n']:,} answers have a known right outcome; {gold['right']:.0%} are right"
+    careless = f"who does not look would have {gold['chance']:.0%}"
+    if gold["n"] >= 50 and gold["z"] < 2:
+        yield Finding(
+            "gold_missed",
+            "stop",
+            f"{said}, and {careless}: nobody seems to attend.",
+            "See whether the gold column is written as the winner column is; else ask other users.",
+        )
+    else:
+        yield Finding(
+            "gold", "note", f"{said} ({careless}).", "Gold(), in the suggested model, fixes the scale by them."
+        )

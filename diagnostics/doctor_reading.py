@@ -1,0 +1,158 @@
+"""Opening a log for the doctor: as it is, or else with the likeliest columns and words, and without its bad rows."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..comparisons import ComparisonLog, EarnestError, InputError, read_comparisons
+from ..comparisons.columns import REQUIRED, STANDARD, choose_columns
+from ..comparisons.frames import is_spark
+from ..comparisons.outcomes import Outcomes
+from ..comparisons.sources import Source, open_source
+from ..comparisons.sql import connect
+from .doctor_columns import Profile, likely_columns, profiles
+from .doctor_words_guessed import guess_outcomes, is_usual
+
+__all__ = ["WHAT", "Opened", "check_named", "open_log"]
+
+WHAT = {
+    "user": "who cast each vote",
+    "model_a": "the model shown first",
+    "model_b": "the model shown second",
+    "winner": "which of the two won",
+}
+
+
+@dataclass
+class Opened:
+    """A log, and what it took to read it.
+
+    Attributes:
+        label: what the source is called.
+        seen: its columns.
+        log: None where it cannot be read whatever is guessed.
+        columns: standard name to column, as they must be named to read it.
+        outcomes: what the winner's words mean, as it must be said.
+        guessed: what was guessed, in phrases.
+        bad: rows that cannot be used.
+        why: reading's own message, where it refused.
+        missing: standard names without a column.
+        unknown: words of the winner column of which nothing can be said.
+    """
+
+    label: str
+    seen: list[str]
+    log: ComparisonLog | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    outcomes: Outcomes = None
+    guessed: list[str] = field(default_factory=list)
+    bad: int = 0
+    why: str = ""
+    missing: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def open_log(source: Any, named: Mapping[str, str], outcomes: Outcomes) -> Opened:
+    """Read a source, guessing as boldly as it takes.
+
+    Raises:
+        InputError: there is nothing to read, or a column that was named does not exist.
+        EarnestError: the rows are on a cluster.
+    """
+    if getattr(source, "by_pattern", False) or is_spark(source):
+        raise EarnestError(
+            "doctor: the log's rows are on a cluster; look at a part of it: er.doctor(frame.limit(1_000_000).toArrow())"
+        )
+    if isinstance(source, ComparisonLog):
+        said = {**source.mapping} if source.recipe.columns else {}
+        return Opened(source.source, list(source.recipe.source.columns), source, _unusual(said), source.outcomes)
+    table = open_source(source)
+    opened = Opened(table.label, list(table.columns), columns=dict(named), outcomes=outcomes)
+    try:
+        opened.log = read_comparisons(source, **named, outcomes=outcomes)
+        return opened
+    except InputError as error:
+        opened.why = str(error)
+    _guess(table, opened, named)
+    if not opened.missing and not opened.unknown:
+        _read_again(source, opened)
+    return opened
+
+
+def _unusual(columns: dict[str, str]) -> dict[str, str]:
+    """The columns that reading would not find by itself in the same file."""
+    return {} if all(columns.get(name) == name for name in REQUIRED) else columns
+
+
+def _guess(table: Source, opened: Opened, named: Mapping[str, str]) -> None:
+    """Fill in columns and outcomes of a source that reading refused."""
+    with connect() as connection:
+        table.attach(connection)
+        seen = profiles(table, connection)
+    try:
+        columns = choose_columns(table.label, list(table.columns), named).columns
+        chosen = {name: columns[name] for name in REQUIRED}
+    except InputError:
+        if any(column not in table.columns for column in named.values()):
+            raise
+        chosen = likely_columns(seen, named)
+        opened.columns = chosen
+        for role in REQUIRED:
+            if role in chosen and role not in named and chosen[role] != role:
+                opened.guessed.append(f"{role} from the column {chosen[role]!r}")
+    opened.missing = [role for role in REQUIRED if role not in chosen]
+    if not opened.missing and opened.outcomes is None:
+        _guess_words(seen, chosen, opened)
+
+
+def _guess_words(seen: Mapping[str, Profile], chosen: Mapping[str, str], opened: Opened) -> None:
+    """What the winner's values mean, where they are neither usual words nor models."""
+    values = seen[chosen["winner"]].values if chosen["winner"] in seen else {}
+    models = {value for side in ("model_a", "model_b") if chosen[side] in seen for value in seen[chosen[side]].values}
+    words = {value: n for value, n in values.items() if value not in models}
+    told, unknown = guess_outcomes(words)
+    strange = [value for value in words if not is_usual(value)]
+    if not strange:
+        return
+    lost = sum(words[value] for value in unknown) / max(sum(values.values()), 1)
+    if lost > 0.2 or (not told and unknown):
+        opened.unknown = unknown
+        return
+    if len(words) < len(values) or not {value for value in strange if value in told}:
+        return  # a mapping would be the whole vocabulary, and the models' names are none of it
+    opened.outcomes = {value: told[value] for value in words if value in told}
+    opened.guessed += [f"{value!r} in {chosen['winner']!r} means {told[value]}" for value in strange if value in told]
+
+
+def _read_again(source: Any, opened: Opened) -> None:
+    """With what was guessed; rows that cannot be used even so are left out."""
+    given: dict[str, Any] = {**opened.columns, "outcomes": opened.outcomes}
+    try:
+        opened.log = read_comparisons(source, **given)
+        return
+    except InputError as error:
+        opened.why = str(error)
+    with tempfile.TemporaryDirectory() as folder:  # a doctor leaves nothing behind
+        away = os.path.join(folder, "bad.jsonl")
+        try:
+            opened.log = read_comparisons(source, **given, on_bad_rows="quarantine", quarantine=away)
+        except InputError:
+            return
+    opened.bad = opened.log.quarantined
+    opened.log.notes = [note for note in opened.log.notes if away not in note]
+
+
+def check_named(columns: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that were named.
+
+    Raises:
+        EarnestError: an option that is none.
+    """
+    unknown = [name for name in columns if name not in STANDARD]
+    if unknown:
+        raise EarnestError(f"doctor({unknown[0]}=...): expected one of {', '.join(STANDARD)}, or outcomes")
+    return {name: column for name, column in columns.items() if column is not None}
