@@ -1,6 +1,6 @@
 """Cells, counts and patterns: a log compressed to what its likelihood looks at."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,11 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self.outcome)
+
+    def of(self, which: NDArray[np.bool_]) -> "Cells":
+        """Some of the cells, (cell,) true where wanted."""
+        context = {name: column[which] for name, column in self.context.items()}
+        return Cells(self.schema, self.model_a[which], self.model_b[which], self.outcome[which], context)
 
     def __getitem__(self, name: str) -> Integers | Floats:
         """The context column `name`, (cell,)."""
@@ -115,3 +120,9 @@ class Counts:
         user = np.repeat(np.arange(len(which)), np.diff(indptr))
         multiplicity = None if self.multiplicity is None else self.multiplicity[which]
         return Counts(self.users[which], self.cells, user, self.cell[entry], self.count[entry], multiplicity)
+
+    def of_cells_there(self) -> "Counts":
+        """The same without the cells that none of these users gave; the others stay in their order."""
+        there = np.zeros(len(self.cells), dtype=bool)
+        there[self.cell] = True
+        return replace(self, cells=self.cells.of(there), cell=(np.cumsum(there) - 1)[self.cell])

@@ -74,7 +74,7 @@ def _both_ways(model: BehaviorModel, values: Any, cells: CellView) -> tuple[Chan
 def _log_marginals(model: BehaviorModel, values: Any, problem: Problem, chances: Chances) -> Any:
     """Log marginal likelihood of every pattern, nats, (chunk, pattern)."""
     schema = problem.cells.schema
-    nodes = place_nodes(model, schema, values, problem.group, chances, SHARED_NODES[1])
+    nodes = place_nodes(model, schema, values, problem.group, chances, SHARED_NODES[-2])
 
     def one(group: Any, at: Any) -> Any:
         return log_posterior(model, schema, values, group, at, chances)[0]

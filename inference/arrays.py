@@ -162,8 +162,8 @@ def lay_out(patterns: Patterns, n_cells: int, dense: bool | None = None) -> tupl
 
 def _dense(patterns: Patterns, n_cells: int) -> tuple[Group, Layout]:
     n = len(patterns)
-    height = min(rounded(n), _PATTERNS)
-    chunks = rounded(-(-n // height), 1)
+    chunks = rounded(-(-n // _PATTERNS), 1)
+    height = min(rounded(-(-n // chunks)), _PATTERNS)
     count = np.zeros((chunks * height, n_cells))
     owner = np.repeat(np.arange(n), np.diff(patterns.indptr))
     count[owner, patterns.cell] = patterns.count

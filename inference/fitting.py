@@ -26,7 +26,7 @@ from .crossed_em import CrossedEM, copies, effects_at
 from .effects import detached, known
 from .em import MarginalEM, starting_points
 from .label import LabelEM
-from .modes import canonical, label_modes, merged, modes_of
+from .modes import canonical, label_modes, merged, met, modes_of
 from .pooled import Pooled
 from .posteriors import Globals, patterns_of
 from .results import Fit, Mode
@@ -41,6 +41,8 @@ Progress = Callable[[str, int, float], None]
 # Iterations of each round of scouting, and how alike users' attentiveness must be for two starts to count as one.
 _SCOUT_ROUNDS = ((8, 0.05), (60, 0.1))
 _SCOUT_TOLERANCE = 1e-3
+# Another mode than the best is followed for so many legs of so many iterations, unless it meets the best before.
+_LEGS, _LEG = 8, 25
 _BOUND = (
     "users share effects of items: EM is variational, objective_trace is the evidence lower bound, standard errors of "
     "the globals are from its curvature with the effects' distributions following, and users' intervals, those of "
@@ -64,6 +66,7 @@ _SAMPLED_BLINDLY = (
     "known without standard errors; globals_from='all' takes every user"
 )
 _MOST_GLOBALS = 200  # of which the curvature is measured, column by column, each as dear as two steps of EM
+_BLIND_TOLERANCE = 1e-3  # of globals, hundreds of them, which a sample leaves uncertain by a twentieth and more
 _TOO_MANY = (
     "{n} globals are too many to measure the objective's curvature: EM ends without Newton's steps, globals have no "
     "standard errors, and users' intervals leave their uncertainty out"
@@ -266,7 +269,10 @@ def _fit_sampled(
     model: BehaviorModel, counts: Counts, patterns: Patterns, points: list[np.ndarray], settings: Settings
 ) -> tuple[Ascent, _Normal, tuple[Mode, ...], list[str]]:
     """Marginal EM on all users, or on as many of a long log's as it takes."""
-    sample = first_sample(counts, len(patterns), settings.globals_from, settings.seed)
+    blind = model.table(counts.cells.schema).size > _MOST_GLOBALS
+    sample = first_sample(counts, len(patterns), settings.globals_from, settings.seed, blind)
+    if sample is not None and blind:
+        settings = replace(settings, tolerance=max(settings.tolerance, _BLIND_TOLERANCE))
     if sample is None:
         return _fit_marginal(model, workload(counts, patterns=patterns), points, settings)
     while True:
@@ -339,8 +345,10 @@ def _fit_marginal(
         rested, at = _settle(em, final, settings)
         groups = [(Ascent(em.pooled.moved(scout.free, at)), starts) for scout, starts in groups]
         final = _finally(em, groups[0][0], settings)
-    others = [(_continued(em, scout, settings, "another mode", 200, 1e-4), starts) for scout, starts in groups[1:]]
-    runs = sorted([(final, groups[0][1]), *others], key=lambda run: -_height(run[0]))
+    followed = [(_other(em, work, scout, final, settings), starts) for scout, starts in groups[1:]]
+    others = [(run, starts) for run, starts in followed if run is not None]
+    joined = groups[0][1] + sum(starts for run, starts in followed if run is None)
+    runs = sorted([(final, joined), *others], key=lambda run: -_height(run[0]))
     if runs[0][0] is not final:
         # A mode that lay behind has overtaken.
         final = _finally(em, runs[0][0], settings)
@@ -412,6 +420,18 @@ def _continued(em: MarginalEM, ascent: Ascent, settings: Settings, stage: str, l
     """More EM iterations from where an ascent stands; the traces are joined."""
     more = em.run(ascent.free, limit, tolerance, settings.accelerate, settings.reporter(stage))
     return replace(more, trace=[*ascent.trace[:-1], *more.trace])
+
+
+def _other(em: MarginalEM, work: Workload, scout: Ascent, final: Ascent, settings: Settings) -> Ascent | None:
+    """Where another scout leads; None if that is where the best one led, as is often seen long before its end."""
+    run = scout
+    for _ in range(_LEGS):
+        run = _continued(em, run, settings, "another mode", _LEG, 1e-4)
+        if met(em, work, run, final, _SCOUT_ROUNDS[-1][1]):
+            return None
+        if run.status != "iteration_limit":
+            break
+    return run
 
 
 def _settle(em: MarginalEM, final: Ascent, settings: Settings) -> tuple[bool, np.ndarray]:

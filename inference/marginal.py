@@ -19,7 +19,7 @@ from ..models.behavior import BehaviorModel
 from ..models.component import CellView, Finite
 from .arrays import JNP, Dense, Group, over_chunks
 from .bracket import Chances, attended_counts, cell_chances, cell_counts, settled, to_patterns
-from .nodes import SHARED_NODES, Nodes, log_joint, log_joint_by_kind, place_nodes
+from .nodes import SHARED_NODES, Nodes, log_joint, log_joint_by_kind, place_nodes, wanted
 
 __all__ = [
     "Expectation", "Problem", "branch_weights", "chances_of", "expectation", "log_objective", "log_posterior",
@@ -81,11 +81,9 @@ def _nodes_at(model: BehaviorModel, free: Any, problem: Problem, size: int) -> N
 
 def nodes_at(model: BehaviorModel, free: Any, problem: Problem) -> Nodes:
     """Nodes for the free parameters (see `nodes.py`); shared ones as many as accuracy needs."""
-    for size in SHARED_NODES:
-        nodes: Nodes = _nodes_at(model, free, problem, size)
-        if not float(jnp.max(nodes.coarseness)) > 1.0:
-            break
-    return nodes
+    nodes: Nodes = _nodes_at(model, free, problem, SHARED_NODES[0])
+    size = wanted(SHARED_NODES[0], float(jnp.max(nodes.coarseness)))
+    return nodes if size == SHARED_NODES[0] else _nodes_at(model, free, problem, size)
 
 
 def log_posterior(

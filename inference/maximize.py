@@ -2,7 +2,8 @@
 
 Closed form where the component offers one; damped Newton steps on the free scale otherwise. A step is taken only if it
 does not lower the function, so that EM stays monotone however rough the Hessian is. For components with many parameters
-the Hessian costs more than the E-step; they take one step an iteration with a metric that is renewed now and then.
+the Hessian costs more than the E-step; they take one step an iteration with a metric that is renewed now and then, and
+where even that is dear, one by conjugate gradients, which need no more than products of the Hessian with a vector.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ BOX = 12.0
 ascent ends there and the parameter's status is `boundary`."""
 
 _MANY = 8  # parameters of a component beyond which its metric is kept between iterations
+_HUNDREDS = 100  # and beyond which there is none
+# Conjugate gradients end when the slope that is left is this part of the first, or after so many products.
+_ENOUGH, _PRODUCTS = 0.05, 24
 
 
 def newton(function: Callable[[Any], Any], start: Any) -> Any:
@@ -66,7 +70,11 @@ def _inverse(hessian: Any) -> Any:
 def _damped(function: Callable[[Any], Any], z: Any, inverse: Any) -> tuple[Any, Any]:
     """One step uphill, halved until the function does not fall; also the gain that its slope promised."""
     value, gradient = jax.value_and_grad(function)(z)
-    direction = inverse @ gradient
+    return _along(function, z, inverse @ gradient, value, gradient)
+
+
+def _along(function: Callable[[Any], Any], z: Any, direction: Any, value: Any, gradient: Any) -> tuple[Any, Any]:
+    """A step from z in this direction, as in `_damped`; value and gradient are those at z."""
     direction = direction / jnp.maximum(1.0, jnp.max(jnp.abs(direction)) / 2.0)
 
     reach = jnp.maximum(BOX, jnp.max(jnp.abs(z)))
@@ -79,6 +87,36 @@ def _damped(function: Callable[[Any], Any], z: Any, inverse: Any) -> tuple[Any, 
     t, halvings = jax.lax.while_loop(too_long, lambda s: (s[0] / 2, s[1] + 1), (jnp.asarray(1.0), 0))
     moved = jnp.where(halvings < _HALVINGS, t, 0.0)
     return z + moved * direction, jnp.abs(gradient @ direction) * moved
+
+
+def _by_conjugate_gradients(function: Callable[[Any], Any], z: Any) -> Any:
+    """One damped step towards the mode of the quadratic that touches the function at z (truncated Newton).
+
+    Where the function bends upwards along a direction, the way ends there (Steihaug 1983, SIAM J. Numer. Anal. 20).
+    """
+    value = function(z)
+    gradient, bend = jax.linearize(jax.grad(function), z)
+    first = gradient @ gradient
+
+    def unfinished(state: tuple[Any, ...]) -> Any:
+        count, _, _, _, left, usable = state
+        return (count < _PRODUCTS) & (left > _ENOUGH**2 * first) & usable
+
+    def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
+        count, move, residual, direction, left, _ = state
+        image = -bend(direction)
+        curvature = direction @ image
+        usable = curvature > 1e-12 * (direction @ direction)
+        share = jnp.where(usable, left / jnp.where(usable, curvature, 1.0), 0.0)
+        move, residual = move + share * direction, residual - share * image
+        after = residual @ residual
+        return count + 1, move, residual, residual + (after / left) * direction, after, usable
+
+    begin = (0, jnp.zeros_like(z), gradient, gradient, first, first > 0)
+    move = jax.lax.while_loop(unfinished, advance, begin)[1]
+    # Where even the first direction bends upwards, the slope itself.
+    move = jnp.where(jnp.any(move != 0), move, gradient)
+    return _along(function, z, move, value, gradient)[0]
 
 
 @dataclass(frozen=True)
@@ -171,6 +209,8 @@ def maximize_outcomes(evidence: Evidence, table: ParameterTable, free: Any, prio
     if not open_:
         return free
     function, index = _expected(evidence, table, open_, free, prior)
+    if index.shape[0] > _HUNDREDS:
+        return free.at[index].set(_by_conjugate_gradients(function, free[index]))
     if metric is not None and index.shape[0] > _MANY:
         return free.at[index].set(_damped(function, free[index], metric[jnp.ix_(index, index)])[0])
     return free.at[index].set(newton(function, free[index]))
@@ -227,18 +267,18 @@ def inverse_metric(parts: tuple[Evidence, ...], table: ParameterTable, free: Any
         if not own or component.maximize(table.schema, evidence.cells, evidence.weights, prior) is not None:
             continue
         function, index = _expected(evidence, table, own, free, prior)
-        if index.shape[0] > _MANY:
+        if _MANY < index.shape[0] <= _HUNDREDS:
             metric = metric.at[jnp.ix_(index, index)].set(_inverse(jax.hessian(function)(free[index])))
     return metric
 
 
 def needs_metric(model: BehaviorModel, table: ParameterTable) -> bool:
-    """Whether any outcome component has many parameters."""
+    """Whether any outcome component has many parameters, and not hundreds."""
     sizes = (
         sum(p.support.free_size(table.shape(p)) for p in component.parameters(table.schema))
         for component in (model.preference, model.casual)
     )
-    return any(size > _MANY for size in sizes)
+    return any(_MANY < size <= _HUNDREDS for size in sizes)
 
 
 def _expected(

@@ -15,7 +15,7 @@ from .ranks import rank_correlation
 from .results import Mode
 from .users import Workload, summarise
 
-__all__ = ["canonical", "label_modes", "merged", "modes_of"]
+__all__ = ["canonical", "label_modes", "merged", "met", "modes_of"]
 
 
 def label_modes(
@@ -85,6 +85,13 @@ def merged(em: MarginalEM, work: Workload, runs: list[tuple[Ascent, int]], reach
         else:
             groups.append((run, starts, means))
     return [(leader, n) for leader, n, _ in groups]
+
+
+def met(em: MarginalEM, work: Workload, run: Ascent, best: Ascent, reach: float) -> bool:
+    """Whether a run, no higher than the best, rates users as that does, within `reach` (root mean square)."""
+    if not run.trace or not run.trace[-1] <= best.trace[-1]:
+        return False
+    return _distance(_user_means(em, work, run.free), _user_means(em, work, best.free), _users(work)) < reach
 
 
 def modes_of(

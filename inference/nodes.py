@@ -27,14 +27,14 @@ from ..models.component import Finite
 from .arrays import JNP, Dense, Group, over_chunks
 from .bracket import Chances, log_likelihood
 
-__all__ = ["NODES", "SHARED_NODES", "Nodes", "log_joint", "log_joint_by_kind", "place_nodes"]
+__all__ = ["NODES", "SHARED_NODES", "Nodes", "log_joint", "log_joint_by_kind", "place_nodes", "wanted"]
 
 NODES = 96
 """Nodes a pattern. Over alpha, beta in [0.05, 200] and 0 to 100,000 comparisons the mean is within 1e-6 and the sd
 within 1e-4 relative with room to spare (tests/inference/test_posterior.py); 64 nodes would just do, 32 would not."""
 
-SHARED_NODES = (128, 512, 2048)
-"""Sizes of a shared set of nodes; the first one whose spacing suffices is taken."""
+SHARED_NODES = (128, 192, 320, 640, 2048)
+"""Sizes of a shared set of nodes; the first one whose spacing suffices is taken (each is compiled for itself)."""
 
 _DROP = 40.0
 # Spacing at the mode in units of the half-width, and the widest spacing that the poles at |Im x| = pi allow.
@@ -68,6 +68,15 @@ class Nodes:
             return jnp.broadcast_to(array[:1], (chunks, *array.shape[1:]))
 
         return Nodes(spread(self.latent), spread(self.log_dx), spread(self.coarseness))
+
+
+def wanted(size: int, coarseness: float) -> int:
+    """The size of a shared set of nodes that suffices where one of `size` over the same range has this coarseness.
+
+    A coarseness that is not a number keeps the size: what is wrong there finer nodes do not mend.
+    """
+    needed = 1 + (size - 1) * coarseness
+    return next((each for each in SHARED_NODES if each >= needed), SHARED_NODES[-1]) if needed > size else size
 
 
 def log_joint(

@@ -29,6 +29,7 @@ votes a user's own posterior has a standard deviation of 0.15 or more, which thi
 
 # The first sample finds the modes, and should not be dear.
 _FIRST, _SCOUTS = 4096, 2048
+_BLIND = 4 * _FIRST  # users, where it is not known by how much a sample is off
 _EXACT = 10**9  # users up to which NumPy draws without replacement
 _MANY = 65_536  # patterns up to which all are taken
 _DRAWS, _LOOKED_AT = 16, 512
@@ -39,7 +40,7 @@ class Sample:
     """Users from whom the globals are estimated.
 
     Attributes:
-        counts: their counts, with the cells of all.
+        counts: their counts; of many models' cells they have few.
         total: how many users there are.
         share: of what all users say of the globals, as far as users or votes were left out.
         seed: of the random order in which users are taken.
@@ -75,9 +76,11 @@ def check_source(globals_from: str | int) -> None:
     check_whole("globals_from", globals_from, 1)
 
 
-def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed: int) -> Sample | None:
-    """The users to begin with; None for all of them."""
-    size = _FIRST if isinstance(globals_from, str) else int(globals_from)
+def first_sample(
+    counts: Counts, n_patterns: int, globals_from: str | int, seed: int, blind: bool = False
+) -> Sample | None:
+    """The users to begin with; None for all of them. If `blind` it will not be known how many it takes."""
+    size = (_BLIND if blind else _FIRST) if isinstance(globals_from, str) else int(globals_from)
     if globals_from == "all" or (globals_from == "auto" and n_patterns <= _MANY):
         return None
     return _taken(counts, size, seed, asked=globals_from != "auto")
@@ -85,7 +88,7 @@ def first_sample(counts: Counts, n_patterns: int, globals_from: str | int, seed:
 
 def larger(counts: Counts, sample: Sample, error: float) -> Sample | None:
     """A sample that should do where this one's error is too large: errors fall as the root of size. None: all users."""
-    wanted = sample.size * (4.0 if np.isnan(error) else 1.2 * max(error / ERROR, 1.0) ** 2)
+    wanted = _BLIND if np.isnan(error) else sample.size * 1.2 * max(error / ERROR, 1.0) ** 2
     return _taken(counts, int(np.ceil(wanted / _FIRST)) * _FIRST, sample.seed, sample.asked)
 
 
@@ -105,7 +108,7 @@ def scouts(counts: Counts, seed: int) -> Counts | None:
         some = counts.of_users(np.sort(rng.permutation(n)[:_SCOUTS])) if counts.multiplicity is None else (
             _of_patterns(counts, min(_SCOUTS, _users(counts)), rng)
         )  # fmt: skip
-    return _thinned(some, np.random.default_rng([seed, 9])) if thin else some
+    return (_thinned(some, np.random.default_rng([seed, 9])) if thin else some).of_cells_there()
 
 
 def _can_be_thinned(counts: Counts) -> bool:
@@ -115,7 +118,7 @@ def _can_be_thinned(counts: Counts) -> bool:
 
 def grown(sample: Sample) -> bool:
     """Whether a sample is as large as one whose error is not known should be."""
-    return sample.size >= 4 * _FIRST
+    return sample.size >= _BLIND
 
 
 def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample | None:
@@ -130,7 +133,7 @@ def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample | None:
     if _can_be_thinned(counts):
         some = _thinned(some, np.random.default_rng([size, 9]))
     share = min(size / total, _votes(some) / _votes(counts))
-    return Sample(some, total, share, seed, asked)
+    return Sample(some.of_cells_there(), total, share, seed, asked)
 
 
 def _of_patterns(counts: Counts, size: int, rng: np.random.Generator) -> Counts:

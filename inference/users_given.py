@@ -23,7 +23,7 @@ from ..models.component import Finite
 from .arrays import Dense, over_chunks
 from .cohorts import eta_at, own_latent
 from .marginal import Problem, branch_weights, chances_of
-from .nodes import SHARED_NODES, place_nodes
+from .nodes import SHARED_NODES, place_nodes, wanted
 from .users import Workload, mean_and_sd, refinement, workload
 
 __all__ = ["Drawn", "users_given"]
@@ -110,18 +110,19 @@ def _nodes_needed(model: BehaviorModel, work: Workload, values: Mapping[str, np.
         return SHARED_NODES[0]
     n_draws = len(next(iter(values.values()))) if values else 1
     tried = np.unique(np.linspace(0, n_draws - 1, 16).astype(int))
-    for size in SHARED_NODES[:-1]:
-        at = {name: value[tried] for name, value in values.items()}
-        if float(_coarseness(model, at, work.problem, size)) <= 1.0:
-            return size
-    return SHARED_NODES[-1]
+    at = {name: value[tried] for name, value in values.items()}
+    return wanted(SHARED_NODES[0], float(_coarseness(model, at, work.problem)))
 
 
-@partial(jax.jit, static_argnames=("model", "size"))
-def _coarseness(model: BehaviorModel, values: dict[str, Any], problem: Problem, size: int) -> Any:
+@partial(jax.jit, static_argnames=("model",))
+def _coarseness(model: BehaviorModel, values: dict[str, Any], problem: Problem) -> Any:
+    """Coarseness of the smallest shared set of nodes, the largest over draws."""
+
     def at(one: dict[str, Any]) -> Any:
         chances = chances_of(model, one, problem.cells)
-        return jnp.max(place_nodes(model, problem.cells.schema, one, problem.group, chances, size).coarseness)
+        return jnp.max(
+            place_nodes(model, problem.cells.schema, one, problem.group, chances, SHARED_NODES[0]).coarseness
+        )
 
     return jnp.max(jax.lax.map(at, values)) if values else at({})
 
@@ -187,7 +188,7 @@ def _quantile_at(weights: Any, logit: Any, u: Any) -> Any:
     Bisection between the points of the refined rule (see `users.refinement`), then linear on the normal-score scale.
     """
     # Finer than for quantiles: the distribution function at a draw is then right to 1e-5.
-    parts = 16 if weights.shape[0] <= SHARED_NODES[0] else 4
+    parts = 16 if weights.shape[0] <= SHARED_NODES[1] else 4
     integral, refine = (jnp.asarray(matrix) for matrix in refinement(weights.shape[0], parts))
 
     def distribution(index: Any) -> Any:

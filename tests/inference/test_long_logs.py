@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import earnest as er
 from earnest.inference import posteriors as blocks
 from earnest.inference import sampled_users as samples
+from earnest.inference.maximize import _by_conjugate_gradients
+from earnest.inference.nodes import wanted
 from earnest.inference.posteriors import Globals, patterns_of, posteriors
 from earnest.inference.sampled_users import first_sample
 from earnest.inference.users import carried_intervals, summarise, workload
@@ -158,6 +161,7 @@ def test_more_globals_than_curvature_is_measured_of(truth, fit, monkeypatch):
     monkeypatch.setattr("earnest.inference.fitting._MOST_GLOBALS", 3)
     monkeypatch.setattr(samples, "_MANY", 100)
     monkeypatch.setattr(samples, "_FIRST", 128)
+    monkeypatch.setattr(samples, "_BLIND", 512)
     bare = er.fit_em(MODEL, truth.log, restarts=False, globals_from="all")
     assert any("too many to measure" in note for note in bare.notes)
     assert all(np.all(np.isnan(error)) for error in bare.standard_errors.values())
@@ -170,3 +174,64 @@ def test_more_globals_than_curvature_is_measured_of(truth, fit, monkeypatch):
 def test_label_em_takes_all_users(truth):
     with pytest.raises(er.EarnestError, match="label EM takes all users"):
         er.fit_em(MODEL, truth.log, method="label", globals_from=100)
+
+
+def test_hundreds_of_parameters_take_no_matrix_and_come_to_the_same(monkeypatch):
+    """Steps by conjugate gradients instead of Newton's, and no Newton steps at the end that would hide it."""
+    truth = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson())).simulate(
+        users=300, comparisons_per_user=40, models=14, seed=4
+    )
+    usual = er.fit_em(MODEL, truth.log)
+    monkeypatch.setattr("earnest.inference.maximize._HUNDREDS", 10)
+    monkeypatch.setattr("earnest.inference.fitting._MOST_GLOBALS", 10)
+    jax.clear_caches()
+    other = er.fit_em(MODEL, truth.log)
+    jax.clear_caches()
+    assert other.converged
+    assert np.min(np.diff(other.objective_trace)) > -1e-6
+    np.testing.assert_allclose(other.attentiveness["mean"], usual.attentiveness["mean"], atol=2e-3)
+    np.testing.assert_allclose(other.parameters["skill"], usual.parameters["skill"], atol=5e-3)
+
+
+def test_a_step_by_conjugate_gradients_goes_up():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        root = rng.normal(size=(60, 60))
+        bend, goal = root @ root.T / 60 + np.eye(60), 0.1 * rng.normal(size=60)
+
+        def bowl(z):
+            return -0.5 * (z - goal) @ bend @ (z - goal)
+
+        def saddle(z):
+            return jnp.sum(z[:30] ** 2) - jnp.sum((z[30:] - 1) ** 2)
+
+        reached = _by_conjugate_gradients(bowl, jnp.zeros(60))
+        np.testing.assert_allclose(reached, goal, atol=0.05)
+        start = jnp.full(60, 0.1)
+        assert float(saddle(_by_conjugate_gradients(saddle, start))) > float(saddle(start))
+        at_rest = _by_conjugate_gradients(bowl, jnp.asarray(goal))
+        np.testing.assert_array_equal(at_rest, goal)  # no slope: no step, and no NaN
+
+
+def test_a_sample_keeps_its_votes_and_none_of_the_other_cells():
+    truth = MODEL.simulate(users=400, comparisons_per_user=5, models=30, seed=2)
+    counts = MODEL.count(truth.log)
+    some = counts.of_users(np.arange(0, 400, 20))
+    few = some.of_cells_there()
+    assert len(few.cells) < len(some.cells) / 4
+
+    def votes(of):
+        cells = of.cells
+        return [
+            (of.users[u], cells.model_a[c], cells.model_b[c], cells.outcome[c], n)
+            for u, c, n in zip(of.user, of.cell, of.count, strict=True)
+        ]
+
+    assert votes(few) == votes(some)
+
+
+@pytest.mark.parametrize(
+    ("coarseness", "size"), [(0.0, 128), (1.0, 128), (1.01, 192), (2.0, 320), (1e9, 2048), (np.nan, 128)]
+)
+def test_as_many_shared_nodes_as_it_takes(coarseness, size):
+    assert wanted(128, coarseness) == size
