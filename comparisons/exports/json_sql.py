@@ -19,8 +19,9 @@ __all__ = ["MESSAGES", "array", "at", "keys_of", "open_records", "text"]
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 """The type of a conversation; `write_preferences` makes TRL's conversational format of it."""
 
-_USUAL, _LONGEST = 1 << 24, 1 << 26
-"""Bytes of one JSON object: what DuckDB allows by itself, and what is allowed here (a chat may hold pictures)."""
+_LONGEST = (1 << 24, 1 << 26)
+"""Bytes of one record: each thread's buffer holds two, so that the larger is tried only where it is needed (a chat may
+hold pictures)."""
 
 
 def at(value: str, *path: str) -> str:
@@ -55,17 +56,24 @@ def open_records(connection: duckdb.DuckDBPyConnection, files: tuple[InputFile, 
     Raises:
         InputError: A file cannot be parsed, or a record is no object.
     """
-    parts = [
-        f"SELECT {number} AS file, row_number() OVER () AS record, json FROM ({_rows(file)})"
-        for number, file in enumerate(files)
-    ]
-    connection.execute(f"CREATE TEMP VIEW records AS {' UNION ALL '.join(parts)}")
-    try:
-        odd = connection.sql(
-            "SELECT file, record, json_type(json) FROM records WHERE json_type(json) <> 'OBJECT' LIMIT 1"
-        ).fetchall()
-    except duckdb.Error as error:
-        raise explain(error, files) from error
+    kinds = "SELECT file, record, json_type(json) FROM records WHERE json_type(json) <> 'OBJECT' LIMIT 1"
+    for longest in _LONGEST:
+        parts = [
+            f"SELECT {number} AS file, row_number() OVER () AS record, json FROM ({_rows(file, longest)})"
+            for number, file in enumerate(files)
+        ]
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW records AS {' UNION ALL '.join(parts)}")
+        try:
+            odd = connection.sql(kinds).fetchall()
+            break
+        except duckdb.Error as error:
+            if "maximum_object_size" not in str(error):
+                raise explain(error, files) from error
+    else:
+        raise InputError(
+            f"{files[0].label}: a record is longer than {_LONGEST[-1] >> 20} MiB, or the file is no JSON; export it "
+            "again, or take that record out"
+        )
     for file, record, kind in odd:
         raise InputError(
             f"{files[file].label}, record {record}: expected an object, got {kind}; the export is one array of objects "
@@ -73,12 +81,12 @@ def open_records(connection: duckdb.DuckDBPyConnection, files: tuple[InputFile, 
         )
 
 
-def _rows(file: InputFile) -> str:
+def _rows(file: InputFile, longest: int) -> str:
     if file.format == "json":
-        size = max(_USUAL, min(file.size * 20 if file.compression else file.size, _LONGEST))
         return (
             f"SELECT json FROM read_json_objects({exact_path(file.path)}, format = '{layout_of(file)}', "
-            f"compression = '{file.compression or 'none'}', hive_partitioning = false, maximum_object_size = {size})"
+            f"compression = '{file.compression or 'none'}', hive_partitioning = false, "
+            f"maximum_object_size = {longest})"
         )
     select, columns = (select_csv if file.format == "csv" else select_parquet)((file,))
     return f"SELECT to_json(t) AS json FROM (SELECT {', '.join(map(ident, columns))} FROM ({select})) t"

@@ -16,76 +16,84 @@ from .tool import Export, Tool
 
 __all__ = ["OPEN_WEBUI"]
 
-_MESSAGE = '"parentId" VARCHAR, "childrenIds" VARCHAR[], "modelIdx" BIGINT, role VARCHAR, content VARCHAR'
-_LATEST = (
-    "row_number() OVER (PARTITION BY {} ORDER BY TRY_CAST(timestamp AS BIGINT) DESC NULLS LAST, file DESC, record DESC)"
-)
+_TREE = 'MAP(VARCHAR, STRUCT("parentId" VARCHAR, "childrenIds" VARCHAR[], "modelIdx" BIGINT))'
+_TEXTS = "MAP(VARCHAR, STRUCT(role VARCHAR, content VARCHAR))"
+_HISTORY = ("snapshot", "chat", "chat", "history", "messages")
+_LATEST = "row_number() OVER (PARTITION BY {} ORDER BY timestamp DESC NULLS LAST, file DESC, record DESC)"
 _DEEPEST = 10_000  # messages above a response: a chat that refers to itself must end
 
 
+def _flatten(export: Export) -> str:
+    """Rows of feedbacks: first decided without their texts, then joined to these as they stream by.
+
+    The chats are by far the most of an export, and memory need not hold them.
+    """
+    export.connection.execute(f"CREATE TEMP TABLE decided AS {_decided()}")
+    export.connection.execute(
+        "SET disabled_optimizers = 'join_order,build_side_probe_side'"
+    )  # `decided` is the small one
+    texts = f"TRY_CAST({at('json', *_HISTORY)} AS {_TEXTS}) AS messages"
+    return f"""SELECT file, record, 1 AS part, {_repeated()} AS left_out, "user",
+        CASE WHEN first THEN rated ELSE other END AS model_a, CASE WHEN first THEN other ELSE rated END AS model_b,
+        CASE WHEN tied THEN 'tie' WHEN (better = rated) = first THEN 'model_a' WHEN better IS NOT NULL THEN 'model_b'
+        END AS winner, comparison, timestamp, {_conversation("first")} AS response_a,
+        {_conversation("NOT first")} AS response_b, arena, chat, reason, beside IS NOT NULL AS sides_known,
+        beside IS NULL AS _no_sides, arena IS DISTINCT FROM 'true' AS _named
+        FROM (SELECT file, record, {texts} FROM records) JOIN decided USING (file, record)"""
+
+
 def _read() -> str:
-    """SQL of the feedbacks' parts: who, what of which model, and the chat's messages by their ids."""
+    """SQL of the feedbacks' parts: who, what of which model, and how the chat's messages follow each other."""
     told = {
-        **{"comparison": ("id",), "user": ("user_id",), "kind": ("type",), "timestamp": ("updated_at",)},
+        **{"comparison": ("id",), "user": ("user_id",), "kind": ("type",)},
         **{"thumb": ("data", "rating"), "rated": ("data", "model_id"), "reason": ("data", "reason")},
         **{"message": ("meta", "message_id"), "chat": ("meta", "chat_id"), "depth": ("meta", "message_index")},
         **{"arena": ("meta", "arena")},
     }
     parts = [f'{text("json", *path)} AS "{name}"' for name, path in told.items()]
-    siblings = f"TRY_CAST({at('json', 'data', 'sibling_model_ids')} AS VARCHAR[]) AS siblings"
-    history = at("json", "snapshot", "chat", "chat", "history", "messages")
-    messages = f"TRY_CAST({history} AS MAP(VARCHAR, STRUCT({_MESSAGE}))) AS messages"
-    return f"SELECT file, record, {', '.join(parts)}, {siblings}, {messages} FROM records"
+    parts.append(f"TRY_CAST({text('json', 'updated_at')} AS BIGINT) AS timestamp")
+    parts.append(f"TRY_CAST({at('json', 'data', 'sibling_model_ids')} AS VARCHAR[]) AS siblings")
+    parts.append(f"TRY_CAST({at('json', *_HISTORY)} AS {_TREE}) AS tree")
+    return f"SELECT file, record, {', '.join(parts)} FROM records"
 
 
-def _flatten(export: Export) -> str:
-    """Rows of feedbacks.
+def _decided() -> str:
+    """SQL of what each feedback says, and why it is no vote.
 
-    `beside` is the other response where the snapshot has exactly the two; a message's place is then known. The chat
-    above them is walked upwards from the prompt, over messages without their texts.
+    `beside` is the other response where the snapshot has exactly the two; a message's place is then known. `path` is
+    the chat above them, walked upwards from the prompt.
     """
-    del export
+    parent = 'tree[message]."parentId"'
     paired = "len(children) = 2 AND list_contains(children, message)"
+    index = 'tree[beside]."modelIdx" - tree[message]."modelIdx"'
     return f"""
-    WITH RECURSIVE read_ AS MATERIALIZED ({_read()}),
-    placed AS MATERIALIZED (SELECT *, messages[message]."parentId" AS parent,
-        messages[messages[message]."parentId"]."childrenIds" AS children, {_LATEST.format("comparison")} AS version
-        FROM read_),
-    met AS MATERIALIZED (SELECT *, siblings[1] AS other,
-        CASE WHEN {paired} THEN children[3 - list_position(children, message)] END AS beside FROM placed),
+    WITH RECURSIVE read_ AS MATERIALIZED (SELECT *, siblings[1] AS other, {parent} AS parent,
+        tree[{parent}]."childrenIds" AS children FROM ({_read()})),
+    met AS MATERIALIZED (SELECT *,
+        CASE WHEN {paired} THEN children[3 - list_position(children, message)] END AS beside FROM read_),
     edges AS (SELECT file, record, entry.key AS id, entry.value."parentId" AS parent
-        FROM (SELECT file, record, unnest(map_entries(messages)) AS entry FROM met WHERE beside IS NOT NULL)),
+        FROM (SELECT file, record, unnest(map_entries(tree)) AS entry FROM met WHERE beside IS NOT NULL)),
     walk AS (SELECT file, record, parent AS top, [parent] AS path FROM met WHERE beside IS NOT NULL
         UNION ALL SELECT w.file, w.record, e.parent, list_prepend(e.parent, w.path)
         FROM walk w JOIN edges e ON e.file = w.file AND e.record = w.record AND e.id = w.top
         WHERE e.parent IS NOT NULL AND len(w.path) < {_DEEPEST}),
     above AS (SELECT file, record, arg_max(path, len(path)) AS path FROM walk GROUP BY ALL),
-    told AS (SELECT met.* EXCLUDE (timestamp), TRY_CAST(timestamp AS BIGINT) AS timestamp, path, {_first()} AS first,
-        {_left_out()} AS no_vote, CASE thumb WHEN '1' THEN rated WHEN '-1' THEN other END AS better,
-        {_comparison()} AS pair FROM met LEFT JOIN above USING (file, record)),
-    counted AS (SELECT *, {_counted()} FROM told WINDOW one AS (PARTITION BY pair, no_vote IS NULL))
-    SELECT file, record, 1 AS part, {_repeated()} AS left_out, "user", CASE WHEN first THEN rated ELSE other END AS
-        model_a, CASE WHEN first THEN other ELSE rated END AS model_b,
-        CASE WHEN tied THEN 'tie' WHEN (better = rated) = first THEN 'model_a' WHEN better IS NOT NULL THEN 'model_b'
-        END AS winner, comparison, timestamp, {_conversation("first")} AS response_a,
-        {_conversation("NOT first")} AS response_b, arena, chat, reason, beside IS NOT NULL AS sides_known,
-        beside IS NULL AS _no_sides, arena IS DISTINCT FROM 'true' AS _named FROM counted
-    """
-
-
-def _first() -> str:
-    """Whether the rated response stood first; where that is not known, a coin that is the same in every reading."""
-    index, other = 'messages[message]."modelIdx"', 'messages[beside]."modelIdx"'
-    order = f"coalesce(nullif({other} - {index}, 0) > 0, list_position(children, message) = 1)"
-    return f"CASE WHEN beside IS NOT NULL THEN {order} ELSE md5(coalesce(comparison, '')) < '8' END"
+    placed AS (SELECT * EXCLUDE (tree, siblings, children), len(siblings) AS n_siblings,
+        {_LATEST.format("comparison")} AS version, CASE WHEN beside IS NOT NULL
+        THEN coalesce(nullif({index}, 0) > 0, list_position(children, message) = 1)
+        ELSE md5(coalesce(comparison, '')) < '8' END AS first FROM met),
+    told AS (SELECT *, {_left_out()} AS no_vote, {_comparison()} AS pair,
+        CASE thumb WHEN '1' THEN rated WHEN '-1' THEN other END AS better FROM placed)
+    SELECT told.*, {_counted()}, path FROM told LEFT JOIN above USING (file, record)
+    WINDOW one AS (PARTITION BY pair, no_vote IS NULL)"""
 
 
 def _left_out() -> str:
     return """CASE WHEN version > 1 AND comparison IS NOT NULL THEN 'there again, later'
         WHEN kind <> 'rating' THEN 'no rating'
         WHEN thumb IS NULL OR thumb NOT IN ('1', '-1') THEN 'thumb neither up nor down'
-        WHEN len(coalesce(siblings, [])) = 0 THEN 'a response that stood beside no other'
-        WHEN len(siblings) > 1 THEN 'one of three or more responses, so it is not known against which'
+        WHEN coalesce(n_siblings, 0) = 0 THEN 'a response that stood beside no other'
+        WHEN n_siblings > 1 THEN 'one of three or more responses, so it is not known against which'
         WHEN other = rated THEN 'a model beside itself' END"""
 
 
