@@ -90,13 +90,12 @@ def test_a_file_that_is_no_list_of_objects(tmp_path, text, said):
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_a_long_record_is_read_and_one_too_long_is_told(tmp_path, suffix, monkeypatch):
-    made = [battle(i, picture="x" * (3 << 20) if i == 2 else "") for i in range(4)]
+    made = [battle(i, picture="x" * (40 << 20) if i == 2 else "") for i in range(4)]
     path = tmp_path / f"a.{suffix}"
     path.write_text(json.dumps(made) if suffix == "json" else "".join(json.dumps(row) + "\n" for row in made))
-    monkeypatch.setattr(json_sql, "_LONGEST", (1 << 20, 1 << 22))
     assert len(read_export(path)) == 4
-    monkeypatch.setattr(json_sql, "_LONGEST", (1 << 20, 1 << 20))
-    with pytest.raises(InputError, match=rf"a\.{suffix}: a record is longer than 1 MiB"):
+    monkeypatch.setattr(json_sql, "_LONGEST", json_sql._LONGEST[:1])
+    with pytest.raises(InputError, match=rf"a\.{suffix}: a record is longer than 16 MiB"):
         read_export(path)
 
 
