@@ -6,11 +6,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ALIGNMENT := .venv-alignment
 SPARK  := .venv-spark
+DOCS   := .venv-docs
 DEMO   ?= demo
 PACKAGES := earnest.comparisons earnest.models earnest.inference earnest.diagnostics
 
 .DEFAULT_GOAL := help
-.PHONY: help browser java setup demo test test-alignment test-spark alignment-benchmark test-long lint format types notebooks notebooks-kept readme-figure constraints dist clean distclean
+.PHONY: help browser java setup demo test test-alignment test-spark alignment-benchmark test-long lint format types notebooks notebooks-kept readme-figure docs pictures constraints dist clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -104,6 +105,23 @@ notebooks-kept: setup ## run the notebooks in full and keep their figures
 readme-figure: setup ## draw the README's picture
 	$(BIN)/python notebooks/overview.py
 
+# What builds the site sees the packages of the usual environment, as Spark does.
+$(DOCS)/.installed: constraints-docs.txt $(STAMP)
+	$(BIN)/python -m venv $(DOCS)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+	  "$$($(DOCS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/usual.pth"
+	PYTHONWARNINGS=ignore $(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --requirement constraints-docs.txt
+	@touch $@
+
+docs: $(DOCS)/.installed ## build the site into build/docs, warnings being errors, and check its links
+	$(DOCS)/bin/python -m sphinx --quiet --fail-on-warning --fresh-env -c docs -d .cache/docs . build/docs
+	$(DOCS)/bin/python docs/site/links.py build/docs
+	@echo "Open build/docs/index.html"
+
+pictures: setup ## draw the site's pictures, the gallery by running its page
+	$(BIN)/python docs/pictures.py
+
 constraints: ## pin what CI installs: the newest releases that pyproject.toml allows, as installed in a fresh environment
 	rm -rf .cache/constraints
 	$(or $(PYTHON),python3) -m venv .cache/constraints
@@ -121,4 +139,4 @@ clean: ## remove what the commands wrote, keep the environment
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
-	rm -rf $(VENV) $(ALIGNMENT) $(SPARK)
+	rm -rf $(VENV) $(ALIGNMENT) $(SPARK) $(DOCS)

@@ -51,8 +51,8 @@ class WeightedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL has no types 
     of your own), and where it counts w nothing is divided.
 
     Args:
-        model, ref_model, args, **others: as `DPOTrainer` takes them; the loss must be "sigmoid". Data sets are
-            `datasets.Dataset`s, for evaluation also several by name.
+        model, ref_model, args, others: as `DPOTrainer` takes them; the loss must be "sigmoid". Data sets are
+            `datasets.Dataset`, for evaluation also several by name.
         noise: what is done with each row's flip rate e.
         weight_column: column of v. None: `weight` where there is one, else 1; under "by_side" 1.
         noise_column: column of e.

@@ -21,7 +21,7 @@ __all__ = ["Signed"]
 
 @dataclass(frozen=True)
 class Signed(Beta):
-    """(eta_u + 1) / 2 ~ Beta(alpha, beta): a user attends with probability |eta_u|, to pick the worse if eta_u < 0.
+    """(eta_u + 1) / 2 ~ Beta(alpha, beta): a user attends with probability abs(eta_u), to pick the worse if eta_u < 0.
 
     Which sign is the honest one the votes cannot say; that most users are honest is what the priors say, under which
     alpha > beta in 97 of 100 draws, and where EM starts.
