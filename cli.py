@@ -30,19 +30,21 @@ from .console import (
     working,
 )  # fmt: skip
 from .options import (
+    A_FILE,
     curve_of,
     declared_model,
-    default_model,
     fit_option,
     key_of,
     load_fit,
     load_posterior,
+    model_for,
     read_votes,
     reading_options,
     threshold_of,
     votes_argument,
     watching_options,
 )  # fmt: skip
+from .verb_doctor import doctor
 from .verb_import import import_
 
 if TYPE_CHECKING:
@@ -57,15 +59,18 @@ def main() -> None:
 
 
 main.add_command(import_)
+main.add_command(doctor)
 
 
 @main.command()
-@click.option("--out", required=True, metavar="FILE", help="Log to write: .csv, .jsonl or .parquet.")
-@click.option("--truth", metavar="FILE.json", help="Where to write the true parameters and attentiveness.")
+@click.option("--out", required=True, type=A_FILE, metavar="FILE", help="Log to write: .csv, .jsonl or .parquet.")
+@click.option("--truth", type=A_FILE, metavar="FILE.json", help="Where to write the true parameters and attentiveness.")
 @click.option("--users", default=1000, show_default=True)
 @click.option("--comparisons", default=20, show_default=True, help="Comparisons a user gives.")
 @click.option("--models", default=4, show_default=True)
-@click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default with ties.")
+@click.option(
+    "--model", "declaration", type=A_FILE, metavar="MODEL.toml", help="Behavioural model; by default with ties."
+)
 @click.option("--texts", is_flag=True, help="Add made-up prompts and responses.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def simulate(
@@ -98,8 +103,16 @@ def simulate(
 
 @main.command()
 @votes_argument
-@click.option("--out", required=True, metavar="FOLDER", help="Folder to write; an earlier fit there is replaced.")
-@click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default chosen by the log.")
+@click.option(
+    "--out", required=True, type=A_FILE, metavar="FOLDER", help="Folder to write; an earlier fit there is replaced."
+)
+@click.option(
+    "--model",
+    "declaration",
+    type=A_FILE,
+    metavar="MODEL.toml|suggested",
+    help="Behavioural model: a file, or what `earnest doctor` suggests; by default with ties if there are any.",
+)
 @click.option("--method", type=click.Choice(["marginal", "label"]), default="marginal", show_default=True)
 @click.option("--objective", type=click.Choice(["map", "ml"]), default="map", show_default=True)
 @click.option(
@@ -124,7 +137,7 @@ def fit(
     """
     check_output(out)
     log = read_votes(votes, reading)
-    model = declared_model(declaration) if declaration else default_model(log)
+    model = model_for(log, declaration)
     with interrupts_wait():
         from .inference import fit_em
 
@@ -142,8 +155,14 @@ def fit(
 
 @main.command()
 @votes_argument
-@click.option("--out", required=True, metavar="FILE.nc", help="NetCDF file to write, for ArviZ.")
-@click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default chosen by the log.")
+@click.option("--out", required=True, type=A_FILE, metavar="FILE.nc", help="NetCDF file to write, for ArviZ.")
+@click.option(
+    "--model",
+    "declaration",
+    type=A_FILE,
+    metavar="MODEL.toml|suggested",
+    help="Behavioural model: a file, or what `earnest doctor` suggests; by default with ties if there are any.",
+)
 @click.option("--backend", type=click.Choice(["numpyro", "pymc"]), default="numpyro", show_default=True)
 @click.option(
     "--latent",
@@ -177,7 +196,7 @@ def sample(
         raise click.BadParameter(f"expected a name that ends in .nc (NetCDF), got {out!r}", param_hint="--out")
     check_output(out)
     log = read_votes(votes, reading)
-    model = declared_model(declaration) if declaration else default_model(log)
+    model = model_for(log, declaration)
     from .comparisons.atomic import atomic_file
 
     with interrupts_wait():
@@ -195,8 +214,8 @@ def sample(
 
 
 @main.command()
-@click.argument("folder")
-@click.argument("posterior")
+@click.argument("folder", type=A_FILE)
+@click.argument("posterior", type=A_FILE)
 @click.option(
     "--csv",
     "part",
@@ -219,9 +238,11 @@ def compare(folder: str, posterior: str, part: str | None) -> None:
 
 
 @main.command()
-@click.argument("folder")
-@click.argument("votes", nargs=-1)
-@click.option("--posterior", metavar="FILE.nc", help="What `earnest sample` wrote: adds bands. Needs VOTES.")
+@click.argument("folder", type=A_FILE)
+@click.argument("votes", nargs=-1, type=A_FILE)
+@click.option(
+    "--posterior", type=A_FILE, metavar="FILE.nc", help="What `earnest sample` wrote: adds bands. Needs VOTES."
+)
 @click.option("--json", "form", flag_value="json", help="Print the whole curve and the recommendation as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the whole curve as CSV.")
 @click.option("--rows", default=20, show_default=True, type=click.IntRange(2), help="Rows of the printed table.")
@@ -284,10 +305,14 @@ def threshold(
 
 
 @main.command()
-@click.argument("folder")
-@click.argument("votes", nargs=-1)
-@click.option("--posterior", metavar="FILE.nc", help="What `earnest sample` wrote, of the same votes and model.")
-@click.option("--out", default="report.html", show_default=True, metavar="FILE.html", help="Page to write.")
+@click.argument("folder", type=A_FILE)
+@click.argument("votes", nargs=-1, type=A_FILE)
+@click.option(
+    "--posterior", type=A_FILE, metavar="FILE.nc", help="What `earnest sample` wrote, of the same votes and model."
+)
+@click.option(
+    "--out", default="report.html", show_default=True, type=A_FILE, metavar="FILE.html", help="Page to write."
+)
 @click.option(
     "--ids",
     type=click.Choice(["plain", "hash", "none"]),
@@ -295,7 +320,9 @@ def threshold(
     show_default=True,
     help="How users are called: by name, by a keyed hash of it, or by number.",
 )
-@click.option("--key-file", metavar="FILE", help="Key of the hash, so that it is the same in every report.")
+@click.option(
+    "--key-file", type=A_FILE, metavar="FILE", help="Key of the hash, so that it is the same in every report."
+)
 @reading_options
 def report(
     folder: str,
@@ -330,7 +357,7 @@ def report(
 @fit_option
 @click.option("--threshold", "level", required=True, metavar="NUMBER|recommended", help="Least mean attentiveness.")
 @click.option("--min-comparisons", default=1, show_default=True, type=click.IntRange(0), help="Least votes of a user.")
-@click.option("--out", required=True, metavar="FILE", help="Log to write: .csv, .jsonl or .parquet.")
+@click.option("--out", required=True, type=A_FILE, metavar="FILE", help="Log to write: .csv, .jsonl or .parquet.")
 @reading_options
 def filter_(
     votes: tuple[str, ...], folder: str, level: str, min_comparisons: int, out: str, reading: Mapping[str, Any]
@@ -354,8 +381,8 @@ def filter_(
 @main.command()
 @votes_argument
 @fit_option
-@click.option("--prompts", metavar="FILE", help="Table of prompts, keyed by id.")
-@click.option("--responses", metavar="FILE", help="Table of responses, keyed by prompt and model.")
+@click.option("--prompts", type=A_FILE, metavar="FILE", help="Table of prompts, keyed by id.")
+@click.option("--responses", type=A_FILE, metavar="FILE", help="Table of responses, keyed by prompt and model.")
 @click.option("--prompt-id", metavar="COLUMN", help="Column of the prompts' ids, if not `id`.")
 @click.option("--prompt-text", metavar="COLUMN", help="Column of the prompts' texts, if not `text`.")
 @click.option("--response-prompt", metavar="COLUMN", help="Column of the responses' prompts, if not `prompt`.")
@@ -377,7 +404,7 @@ def filter_(
 )
 @click.option("--threshold", "level", metavar="NUMBER|recommended", help="Filter users at once.")
 @click.option("--min-comparisons", default=1, show_default=True, type=click.IntRange(0), help="Least votes of a user.")
-@click.option("--out", required=True, metavar="FILE", help="Preference data to write: .jsonl or .parquet.")
+@click.option("--out", required=True, type=A_FILE, metavar="FILE", help="Preference data to write: .jsonl or .parquet.")
 @reading_options
 def export(
     votes: tuple[str, ...],
@@ -417,13 +444,10 @@ def export(
 @click.option("--concentration", default=1.2, show_default=True, type=float, help="alpha + beta of the population.")
 @click.option("--precision", type=float, help="A goal: mean attentiveness of the users kept.")
 @click.option("--effective-labels", type=float, help="A goal: effective labels after the cut.")
-@click.option("--figure", metavar="FILE", help="Also draw it: FILE.png and FILE.svg.")
+@click.option("--figure", type=A_FILE, metavar="FILE", help="Also draw it: FILE.png and FILE.svg.")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), help="For programs.")
 def plan(gap: float | None, advantage: float | None, figure: str | None, form: str | None, **design: Any) -> None:
-    """Before any vote: what will they be worth, and what does a goal take?
-
-    Example: earnest plan --users 5000 --votes 20 --attentive 0.4 --gap 1.0 --precision 0.8
-    """
+    """Before any vote: what will they be worth, and what does a goal take?"""
     import math
 
     from .diagnostics.planning import MOST_ADVANTAGE
@@ -451,11 +475,19 @@ def plan(gap: float | None, advantage: float | None, figure: str | None, form: s
 
 
 @main.command()
-@click.argument("folder")
-@click.option("--store", default="votes.earnest.duckdb", show_default=True, metavar="FILE", help="Counts, kept here.")
-@click.option("--out", required=True, metavar="FILE", help="Table of users to keep current: .parquet or .csv.")
-@click.option("--fit", metavar="FOLDER", help="Save each fit here, for `earnest threshold` and the others.")
-@click.option("--model", "declaration", metavar="MODEL.toml", help="Behavioural model; by default with ties.")
+@click.argument("folder", type=A_FILE)
+@click.option(
+    "--store", default="votes.earnest.duckdb", show_default=True, type=A_FILE, metavar="FILE", help="Counts, kept here."
+)
+@click.option(
+    "--out", required=True, type=A_FILE, metavar="FILE", help="Table of users to keep current: .parquet or .csv."
+)
+@click.option(
+    "--fit", type=A_FILE, metavar="FOLDER", help="Save each fit here, for `earnest threshold` and the others."
+)
+@click.option(
+    "--model", "declaration", type=A_FILE, metavar="MODEL.toml", help="Behavioural model; by default with ties."
+)
 @click.option("--every", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds between two fits.")
 @click.option("--every-votes", type=click.IntRange(1), help="New votes between two fits, at least.")
 @click.option("--once", is_flag=True, help="Count what is there, fit, and end.")
@@ -492,7 +524,9 @@ def watch(
 
 
 @main.command()
-@click.option("--out", default="demo", show_default=True, metavar="FOLDER", help="Folder for everything it makes.")
+@click.option(
+    "--out", default="demo", show_default=True, type=A_FILE, metavar="FOLDER", help="Folder for everything it makes."
+)
 @click.option("--users", default=1000, show_default=True, type=click.IntRange(20))
 @click.option("--comparisons", default=20, show_default=True, type=click.IntRange(4), help="Comparisons a user gives.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))

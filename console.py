@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .examples import EXAMPLES
+
 if TYPE_CHECKING:
     from threading import Event
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .inference import Fit
     from .inference.outputs import Status
 
+_WIDTH, _LEAST_NAME = 80, 12  # of a table, and of the names in its first column
 _INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 
 
@@ -39,8 +42,23 @@ class Failure(click.ClickException):
         click.echo(f"earnest: {self.message}", file=file or sys.stderr)
 
 
+class Verb(click.Command):
+    """A click command whose help ends with examples."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write them, each as it is typed."""
+        examples = EXAMPLES.get(self.name or "", ())
+        if examples:
+            with formatter.section("Examples"):
+                for example in examples:
+                    formatter.write("".join(f"{'':{formatter.current_indent}}{line}\n" for line in example.split("\n")))
+        super().format_epilog(ctx, formatter)
+
+
 class Verbs(click.Group):
     """A click group whose verbs fail with one clear message and are listed in the order of use."""
+
+    command_class = Verb
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the verbs, in the order in which they were added."""
@@ -331,7 +349,9 @@ def _thirty(rows: list[list[str]], by: pd.Series, which: str) -> list[list[str]]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first aligned left, the others right.
+    """Columns of text, the first aligned left, the others right, in 80 characters.
+
+    Where that is too narrow headers take two lines, and then names in the first column lose their middle.
 
     Example:
         >>> print(table(["name", "n"], [["a", "10"], ["bcdef", "9"]]))
@@ -339,12 +359,34 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         a      10
         bcdef   9
     """
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    heads, gaps = [list(headers)], 2 * (len(headers) - 1)
+    bodies = [max(map(len, column), default=0) for column in zip(*rows, strict=True)] or [0] * len(headers)
+    if sum(max(len(head), body) for head, body in zip(headers, bodies, strict=True)) + gaps > _WIDTH:
+        heads = [list(part) for part in zip(*map(_two_lines, headers), strict=True)]
+    widths = [max(body, *map(len, head)) for body, *head in zip(bodies, *heads, strict=True)]
+    room = max(_WIDTH - gaps - sum(widths[1:]), _LEAST_NAME)
+    rows = [[_shortened(row[0], room), *row[1:]] for row in rows]
+    widths[0] = min(widths[0], room)
     lines = []
-    for row in (headers, *rows):
+    for row in (*heads, *rows):
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def _two_lines(header: str) -> tuple[str, str]:
+    """A header on two lines, broken where the longer one is shortest."""
+    words = header.split(" ")
+    breaks = [(" ".join(words[:k]), " ".join(words[k:])) for k in range(len(words))]
+    return min(breaks, key=lambda parts: max(map(len, parts)))
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name without its middle where it is too long."""
+    if len(name) <= room:
+        return name
+    end = (room - 1) // 2
+    return f"{name[: room - 1 - end]}…{name[len(name) - end :]}"
 
 
 def plan_text(found: Plan) -> str:

@@ -31,8 +31,12 @@ _COLUMNS = {
     "gold": "the right answer of an attention check",
 }
 
-votes_argument = click.argument("votes", nargs=-1, required=True)
-fit_option = click.option("--fit", "folder", required=True, metavar="FOLDER", help="Folder that `earnest fit` wrote.")
+# For the shell's completion: it offers files and folders. Whether they exist is told in Earnest's own words.
+A_FILE = click.Path()
+votes_argument = click.argument("votes", nargs=-1, required=True, type=A_FILE)
+fit_option = click.option(
+    "--fit", "folder", required=True, type=A_FILE, metavar="FOLDER", help="Folder that `earnest fit` wrote."
+)
 
 
 def reading_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -45,28 +49,33 @@ def watching_options(verb: Callable[..., None]) -> Callable[..., None]:
     return _with_reading(verb, "quarantine", "ends the watch")
 
 
-def _with_reading(verb: Callable[..., None], usual: str, ends: str) -> Callable[..., None]:
+def columns_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """The same for a verb that looks at rows only, whatever becomes of them."""
+    return _with_reading(verb)
+
+
+def _with_reading(verb: Callable[..., None], usual: str | None = None, ends: str = "") -> Callable[..., None]:
     def gathered(**options: Any) -> None:
         columns = {name: options.pop(name) for name in _COLUMNS}
-        pairs = [text.partition("=") for text in options.pop("outcome")]
+        pairs = [text.rpartition("=") for text in options.pop("outcome")]
         if any(not word or meaning not in ("model_a", "model_b", "tie") for word, _, meaning in pairs):
             raise click.BadParameter("expected WORD=model_a, WORD=model_b or WORD=tie", param_hint="--outcome")
         reading = {
             "columns": {name: column for name, column in columns.items() if column is not None},
             "outcomes": {word: meaning for word, _, meaning in pairs} or None,
-            "on_bad_rows": options.pop("on_bad_rows"),
-            "quarantine": options.pop("quarantine"),
+            **{name: options.pop(name) for name in ("on_bad_rows", "quarantine") if name in options},
         }
         verb(reading=reading, **options)
 
     gathered.__doc__ = verb.__doc__
     gathered.__name__ = verb.__name__
-    quarantine = "Where rows set aside go, with the reason."
-    bad_rows = f"A row that cannot be used {ends}, or is set aside and counted."
     outcome = "What a word in the winner column means; may be repeated."
-    gathered = click.option("--quarantine", metavar="FILE", help=quarantine)(gathered)
-    choice = click.Choice(["error", "quarantine"])
-    gathered = click.option("--on-bad-rows", type=choice, default=usual, show_default=True, help=bad_rows)(gathered)
+    if usual is not None:
+        quarantine = "Where rows set aside go, with the reason."
+        bad_rows = f"A row that cannot be used {ends}, or is set aside and counted."
+        gathered = click.option("--quarantine", type=A_FILE, metavar="FILE", help=quarantine)(gathered)
+        choice = click.Choice(["error", "quarantine"])
+        gathered = click.option("--on-bad-rows", type=choice, default=usual, show_default=True, help=bad_rows)(gathered)
     gathered = click.option("--outcome", multiple=True, metavar="WORD=OUTCOME", help=outcome)(gathered)
     for name, about in reversed(_COLUMNS.items()):
         option = "--" + name.replace("_", "-")
@@ -157,6 +166,23 @@ def default_model(log: ComparisonLog) -> BehaviorModel:
         "--model)"
     )
     return replace(usual(bool(ties)), gold=gold)
+
+
+SUGGESTED = "suggested"
+
+
+def model_for(log: ComparisonLog, declaration: str | None) -> BehaviorModel:
+    """The model that a file declares, that `earnest doctor` suggests, or else the default one."""
+    if declaration is None:
+        return default_model(log)
+    if declaration != SUGGESTED:
+        return declared_model(declaration)
+    from .diagnostics.doctor import doctor
+
+    with working("looking at the votes"):
+        found = doctor(log)
+    click.echo(f"model: as `earnest doctor` suggests, {found.facts['begin with']}")
+    return found.model or default_model(log)
 
 
 def declared_model(path: str) -> BehaviorModel:

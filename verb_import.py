@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from .console import Failure, check_log_output, say_notes, working
+from .console import Failure, Verb, check_log_output, say_notes, working
+from .options import A_FILE
 
 __all__ = ["import_"]
 
 _TOOLS = ("auto", "open-webui", "lmarena", "argilla", "label-studio")  # as in comparisons.exports, which takes DuckDB
+_FILE = click.Path()  # for the shell's completion
 _FIELDS = {
     "user": "who voted",
     "model_a": "the first response's model",
@@ -27,10 +29,10 @@ def _fields(verb: Any) -> Any:
     return verb
 
 
-@click.command("import")
-@click.argument("exports", nargs=-1, required=True)
+@click.command("import", cls=Verb)
+@click.argument("exports", nargs=-1, required=True, type=A_FILE)
 @click.option("--tool", type=click.Choice(_TOOLS), default="auto", show_default=True, help="Which tool's export it is.")
-@click.option("--out", required=True, metavar="FILE", help="Log to write: .parquet, .jsonl or .csv.")
+@click.option("--out", required=True, type=A_FILE, metavar="FILE", help="Log to write: .parquet, .jsonl or .csv.")
 @click.option("--question", metavar="NAME", help="Question or control whose answers are the votes, of several.")
 @_fields
 @click.option("--outcome", multiple=True, metavar="WORD=OUTCOME", help="What an answer means; may be repeated.")
@@ -41,12 +43,14 @@ def _fields(verb: Any) -> Any:
     show_default=True,
     help="A vote that cannot be used stops the run, or is set aside and counted.",
 )
-@click.option("--quarantine", metavar="FILE", help="Where votes set aside go, with the reason.")
+@click.option("--quarantine", type=A_FILE, metavar="FILE", help="Where votes set aside go, with the reason.")
 def import_(exports: tuple[str, ...], out: str, outcome: tuple[str, ...], **options: Any) -> None:
     """Read an export of Open WebUI, LMArena, Argilla or Label Studio into a log.
 
     EXPORTS: files or patterns, as the tool wrote them. The log is what the other verbs read; what is no vote is counted
     and said.
+
+    Example: earnest import export.json --tool open-webui --out votes.parquet
     """
     check_log_output(out)
     pairs = [text.rpartition("=") for text in outcome]

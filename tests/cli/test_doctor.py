@@ -1,0 +1,88 @@
+"""`earnest doctor`: what it prints, and that the command it ends with can be run word for word."""
+
+import importlib.util
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+import earnest as er
+
+_spec = importlib.util.spec_from_file_location("sick", Path(__file__).parents[1] / "diagnostics" / "sick_logs.py")
+logs = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(logs)
+
+
+def _next(said: str) -> list[str]:
+    return shlex.split(said.split("next:\n")[1])
+
+
+# One of each kind of command; the others, which differ in what is fitted, take two minutes.
+_QUICK = {
+    logs.healthy, logs.one_pair, logs.nobody_attends, logs.thirty_votes, logs.unusual_names, logs.unusual_words,
+    logs.words_of_which_nothing_is_known, logs.no_user, logs.some_bad_rows,
+}  # fmt: skip
+_CASES = [
+    pytest.param(make, id=make.__name__, marks=() if make in _QUICK else pytest.mark.long) for make in logs.TROUBLES
+]
+
+
+@pytest.mark.parametrize("make", _CASES)
+def test_the_next_command_works_word_for_word(earnest, tmp_path, monkeypatch, make):
+    monkeypatch.chdir(tmp_path)
+    logs.write(make, tmp_path)
+    said = earnest("doctor", f"{make.__name__}.csv").output
+    words = _next(said)
+    assert words[0] == "earnest"
+    done = earnest(*words[1:]).output
+    stopped = "This log cannot tell" in said or "This file cannot tell" in said
+    assert words[1] == ("plan" if stopped else "fit")
+    if not stopped:
+        assert "next: earnest threshold fit" in done
+        assert len(er.load("fit").attentiveness) > 0
+
+
+def test_options_of_reading_are_taken_and_given_on(earnest, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logs.healthy().rename(columns={"user": "it's", "winner": "a winner"}).to_csv("my votes.csv", index=False)
+    said = earnest("doctor", "my votes.csv", "--user", "it's", "--winner", "a winner").output
+    assert "Guessed" not in said
+    words = _next(said)
+    assert words[2] == "my votes.csv"
+    assert words[words.index("--user") + 1] == "it's"
+    earnest(*words[1:])
+    assert er.load("fit").columns["user"] == "it's"
+
+
+def test_it_speaks_json(earnest, tmp_path):
+    path = logs.write(logs.contrary_fifth, tmp_path)
+    told = json.loads(earnest("doctor", path, "--json").stdout)
+    assert [finding["code"] for finding in told["findings"]] == ["contrarians"]
+    assert told["can_tell"] is True
+    assert er.BehaviorModel.from_toml(told["model"]).preference == er.TasteGroups(2, ties=er.Davidson())
+    assert told["command"].endswith("--model suggested --out fit")
+
+
+def test_the_suggested_model_is_what_is_fitted(earnest, tmp_path):
+    path = logs.write(logs.contrary_fifth, tmp_path)
+    said = earnest("fit", path, "--model", "suggested", "--out", tmp_path / "fit").output
+    assert "as `earnest doctor` suggests, Beta attentiveness, TasteGroups with ties" in said
+    fit = er.load(tmp_path / "fit")
+    weights = fit.parameters["taste_weight"]
+    assert weights.min() == pytest.approx(0.2, abs=0.08)  # a fifth of the users are of the other taste
+    plain = er.fit_em(er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson())), er.read_comparisons(path))
+    others = [f"u{k}" for k in range(0, 300, 5)]
+
+    def mean_of_others(found):
+        return found.attentiveness.set_index("user")["mean"].loc[others].mean()
+
+    assert mean_of_others(fit) > 0.7  # they attend as all do
+    assert mean_of_others(plain) < 0.4  # for which the usual model takes them not
+
+
+def test_what_is_not_there_is_one_message(earnest, tmp_path):
+    result = earnest("doctor", tmp_path / "none.csv", code=2)
+    assert "none.csv" in result.stderr
+    path = logs.write(logs.healthy, tmp_path)
+    assert "'usr'" in earnest("doctor", path, "--user", "usr", code=2).stderr
