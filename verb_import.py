@@ -49,8 +49,6 @@ def import_(exports: tuple[str, ...], out: str, outcome: tuple[str, ...], **opti
 
     EXPORTS: files or patterns, as the tool wrote them. The log is what the other verbs read; what is no vote is counted
     and said.
-
-    Example: earnest import export.json --tool open-webui --out votes.parquet
     """
     check_log_output(out)
     pairs = [text.rpartition("=") for text in outcome]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 
 from ..errors import EarnestError, InputError
-from ..files import InputFile, find_files
+from ..files import InputFile, find_files, is_path
 from ..limits import told_apart
 from ..log import ComparisonLog
 from ..outcomes import Outcomes
@@ -100,6 +100,11 @@ def read_export(
         raise InputError(f"tool={tool!r}: expected 'auto' or one of {', '.join(map(repr, TOOLS))}")
     named = {"user": user, "model_a": model_a, "model_b": model_b, "prompt": prompt, "question": question}
     named |= {"response_a": response_a, "response_b": response_b}
+    if not is_path(source):
+        raise InputError(
+            f"a {type(source).__name__} is no export: expected a path, a pattern or a list of them; write a data frame "
+            "to a Parquet file first"
+        )
     files = find_files(source)
     label = files[0].label if len(files) == 1 else f"{files[0].label} and {len(files) - 1} more"
     with connect() as connection:

@@ -3,6 +3,7 @@
 import gc
 import json
 
+import pandas as pd
 import pytest
 
 import earnest as er
@@ -97,6 +98,14 @@ def test_a_long_record_is_read_and_one_too_long_is_told(tmp_path, suffix, monkey
     monkeypatch.setattr(json_sql, "_LONGEST", json_sql._LONGEST[:1])
     with pytest.raises(InputError, match=rf"a\.{suffix}: a record is longer than 16 MiB"):
         read_export(path)
+
+
+@pytest.mark.parametrize("source", [pd.DataFrame({"model_a": ["x"]}), 7])
+def test_what_is_no_file_is_told(source):
+    with pytest.raises(
+        InputError, match=r"is no export: expected a path, .* write a data frame to a Parquet file first"
+    ):
+        read_export(source)
 
 
 def test_several_files_are_one_export_and_the_second_is_named(tmp_path):
