@@ -57,7 +57,7 @@ def import_(exports: tuple[str, ...], out: str, outcome: tuple[str, ...], **opti
     from .comparisons.exports import read_export
 
     with working("reading the export"):
-        words = {word: meaning for word, _, meaning in pairs}
+        words: dict[object, str] = {word: meaning for word, _, meaning in pairs}
         log = read_export(exports[0] if len(exports) == 1 else list(exports), outcomes=words or None, **options)
         counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
     nested = [name for name in ("prompt", "response_a", "response_b") if _is_nested(log, name)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..errors import InputError
 from ..sql import literal
-from .fields import Fields, find_fields, values
+from .fields import OPEN, Fields, find_fields, values
 from .json_sql import array, at, text
 from .tool import Export, Tool
 
@@ -32,10 +32,9 @@ def _flatten(export: Export) -> str:
     columns = values(export, found, lambda name: (groups[name], name) if groups[name] else (name,))
     units = _nested(question) if nested else _laid_flat(question)
     listed = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
-    flag = ", status IS NULL AS _no_status" if nested else ""
     return f"""WITH answers AS ({units}), read_ AS (SELECT *, {_elements()} AS elements FROM answers)
         SELECT file, record, part, {_left_out()} AS left_out, "user", {listed}, {_winner(found)} AS winner,
-        {text("json", "id")} AS item{flag} FROM read_"""
+        {text("json", "id")} AS item, status IS NULL AS _no_status FROM read_"""
 
 
 def _question(export: Export, questions: tuple[str, ...]) -> str:
@@ -126,6 +125,7 @@ ARGILLA = Tool(
     published="argilla-io/argilla, argilla/src/argilla/records/_resource.py and records/_io/_generic.py",
     recognise=_recognised,
     flatten=_flatten,
+    fields=OPEN,
     remarks={
         "_no_status": "do not tell whether they were submitted: records.to_json leaves the status out, so drafts and "
         "discarded responses that have a value count, too; to_datasets() and to_list(flatten=True) tell it",

@@ -9,7 +9,7 @@ from ..errors import InputError
 from .json_sql import MESSAGES, at, text
 from .tool import Export
 
-__all__ = ["Fields", "find_fields"]
+__all__ = ["OPEN", "Fields", "find_fields", "values"]
 
 _MODELS, _TEXTS = ("model_a", "model_b"), ("response_a", "response_b")
 _MORE_MODELS = (("model-1", "model-2"), ("model-a", "model-b"), ("generation_model_1", "generation_model_2"))
@@ -19,6 +19,9 @@ _MORE_TEXTS = (
     ("generation-0", "generation-1"), ("left", "right"),
 )  # fmt: skip
 _CARRIED = ("category", "language", "source")
+
+OPEN = (*_MODELS, "prompt", *_TEXTS, "question")
+"""What a caller may name of a tool that knows nothing of models."""
 
 Fields = dict[str, str]
 """Standard name to the field's name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..errors import InputError
 from ..sql import literal
-from .fields import find_fields, values
+from .fields import OPEN, find_fields, values
 from .json_sql import array, at, text
 from .tool import Export, Tool
 
@@ -129,4 +129,5 @@ LABEL_STUDIO = Tool(
     "HumanSignal/label-studio-sdk, converter/converter.py",
     recognise=lambda keys: (bool(set(_KINDS) & keys) and "data" in keys) or {"annotator", "annotation_id"} <= keys,
     flatten=_flatten,
+    fields=OPEN,
 )

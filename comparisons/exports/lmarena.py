@@ -106,6 +106,7 @@ LMARENA = Tool(
         and bool({"conversation_a", "judge", "judge_hash", "evaluation_session_id", "winner_tie"} & keys)
     ),
     flatten=_flatten,
+    fields=("user",),
     remarks={
         "_session": "name no user: each evaluation session is taken for one (a person may have had several)",
         "_named": "were cast with the models' names in sight (anony is false)",

@@ -107,11 +107,12 @@ def read_export(
         )
     files = find_files(source)
     label = files[0].label if len(files) == 1 else f"{files[0].label} and {len(files) - 1} more"
-    with connect() as connection:
+    with connect() as connection, told_apart(label):
         open_records(connection, files)
         given = {name: value for name, value in named.items() if value is not None}
         export = Export(label, connection, keys_of(connection, "records", "json"), given)
         chosen = _recognise(export) if tool == "auto" else _check(export, TOOLS[tool])
+        _check_named(export, chosen)
         flat = _flat(export, chosen, files)
     opened, notes = _open(label, files, flat, chosen)
     if tool == "auto":
@@ -155,17 +156,26 @@ def _check(export: Export, tool: Tool) -> Tool:
     )
 
 
+def _check_named(export: Export, tool: Tool) -> None:
+    """Raise an `InputError` where the caller named what the tool settles itself."""
+    for name, value in export.named.items():
+        if name not in tool.fields:
+            may = f"name {', '.join(tool.fields)}" if tool.fields else "nothing is to be named"
+            raise InputError(f"{name}={value!r}: an export of {tool.title} says this by itself; {may}")
+
+
 def _flat(export: Export, tool: Tool, files: tuple[InputFile, ...]) -> Path:
     """Write one row a unit to a temporary file, in the export's order."""
     sql = tool.flatten(export)
     home = Path(tempfile.mkdtemp(prefix="earnest-export-"))
     flat = home / "votes.parquet"
     try:
-        with told_apart(export.label):
-            export.connection.execute(
-                f"COPY (SELECT * FROM ({sql}) ORDER BY {', '.join(ROW_KEYS)}) TO {literal(str(flat))} "
-                "(FORMAT parquet, COMPRESSION zstd)"
-            )
+        export.connection.execute(
+            f"COPY (SELECT * FROM ({sql}) ORDER BY {', '.join(ROW_KEYS)}) TO {literal(str(flat))} "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+        for file in files:  # it was read several times
+            file.check_unchanged()
     except BaseException as error:
         shutil.rmtree(home, ignore_errors=True)
         if isinstance(error, duckdb.Error):

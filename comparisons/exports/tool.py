@@ -86,6 +86,7 @@ class Tool:
         flatten: SQL of one row a unit: `ROW_KEYS`, `left_out` (why it is no vote; NULL for a vote), then standard
             columns and those that are carried through.
             Columns whose names begin with "_" are flags, not of the log.
+        fields: What the caller may name, because the tool leaves it open.
         remarks: What a flag means, said with the number of votes that have it.
         outcomes: How winners are read unless the caller says; see `read_comparisons`.
     """
@@ -96,5 +97,6 @@ class Tool:
     published: str
     recognise: Callable[[frozenset[str]], bool]
     flatten: Callable[[Export], str]
+    fields: tuple[str, ...] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
     outcomes: Literal["words", "names"] | None = None

@@ -61,6 +61,16 @@ def test_the_wrong_tool_is_said_with_the_right_one(tmp_path):
         read_export(path, "lm-arena")
 
 
+def test_what_a_tool_settles_itself_may_not_be_named(tmp_path):
+    path = save(tmp_path / "a.json", [battle(1)])
+    with pytest.raises(InputError, match=r"question='better': an export of LMArena says this by itself; name user"):
+        read_export(path, question="better")
+    with pytest.raises(
+        InputError, match=r"user='u': an export of Open WebUI says this by itself; nothing is to be named"
+    ):
+        read_export(save(path, [FEEDBACK]), user="u")
+
+
 def test_what_is_of_no_tool_is_said_with_its_keys(tmp_path):
     path = save(tmp_path / "a.json", [{"left": "x", "right": "y", "pick": 1}])
     with pytest.raises(
