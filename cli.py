@@ -6,6 +6,7 @@ Nothing but click is imported until a verb runs, so that `earnest --help` answer
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from .console import (
     keep_compiled_programs,
     plan_text,
     say_agreement,
+    say_doubts,
     say_fit,
     say_notes,
     say_posterior,
@@ -150,7 +152,9 @@ def fit(
     with working("saving"):
         fitted.save(out)
     say_fit(fitted, log)
-    click.echo(f"wrote {out}; next: earnest threshold {out}")
+    doubted = say_doubts(fitted)
+    go_on = f"doctor {shlex.join(votes)}" if doubted else f"threshold {shlex.quote(out)}"
+    click.echo(f"wrote {out}; next: earnest {go_on}")
 
 
 @main.command()

@@ -463,6 +463,16 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
     )
 
 
+def say_doubts(fitted: Fit) -> bool:
+    """Warn where a fit's votes tell nothing of users; True if so."""
+    from .diagnostics.doctor_doubts import doubts_of_counts
+
+    doubts = doubts_of_counts(fitted.counts, fitted.model.directed)
+    if doubts:
+        click.echo(f"earnest: warning: {doubts}", err=True)
+    return bool(doubts)
+
+
 def curve_text(curve: ThresholdCurve, best: float, rows: int) -> str:
     """An even selection of the curve's rows, the recommended one among them and marked."""
     import numpy as np

@@ -94,7 +94,6 @@ def read_votes(
 
     What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV.
     """
-    from .comparisons import read_comparisons
     from .comparisons.sources import open_source
 
     source = votes[0] if len(votes) == 1 else list(votes)
@@ -104,11 +103,23 @@ def read_votes(
         if known and not columns:
             columns = _remembered(known, open_source(source).columns)
             rest["outcomes"] = rest.get("outcomes") or _remembered_words(outcomes)
-        log = read_comparisons(source, **columns, **rest)
+        log = _read(source, votes, columns, rest)
         counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
     click.echo(f"read {log.source}: {counts}", err=quiet)
     say_notes(log.notes, err=quiet)
     return log
+
+
+def _read(source: Any, votes: tuple[str, ...], columns: Mapping[str, str], rest: Mapping[str, Any]) -> ComparisonLog:
+    """The log; where it cannot be read, the message ends with who would know."""
+    import shlex
+
+    from .comparisons import InputError, read_comparisons
+
+    try:
+        return read_comparisons(source, **columns, **rest)
+    except InputError as error:
+        raise InputError(f"{error} Or see: earnest doctor {shlex.join(votes)}") from error
 
 
 _REQUIRED = ("user", "model_a", "model_b", "winner")

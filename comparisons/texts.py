@@ -82,7 +82,8 @@ def response_texts(log: ComparisonLog, responses: Any, keys: KeyColumns) -> tupl
         if not {"response_a", "response_b"} <= set(log.columns):
             raise InputError(
                 f"{log.source}: there are no texts for chosen and rejected: the log has no columns response_a and "
-                "response_b; name them when reading it, or give a table with the responses (responses=, --responses)"
+                "response_b; name them when reading it (response_a=, --response-a), or give a table with the responses "
+                "(responses=, --responses)"
             )
         kinds = [log.recipe.source.columns[log.mapping[name]] for name in ("response_a", "response_b")]
         first, second = (

@@ -39,7 +39,7 @@ class Recommendation:
         interval: 90 % interval of the best threshold over the posterior's draws; None without draws, or under another
             criterion than effective labels.
         warning: a sentence where only the ranking of users is identified, so that no threshold on the absolute scale is
-            to be trusted; else "".
+            to be trusted, or where the votes do not even tell that; else "".
     """
 
     threshold: float
@@ -87,6 +87,7 @@ class ThresholdCurve:
         users: number of users.
         caveat: what to bear in mind, a sentence, or "".
         above: tau -> mean attentiveness of every user and Pr(eta_u > tau), (user,) each; None for label EM.
+        doubt: why the votes behind it tell nothing of users, a sentence or "", asked when a threshold is recommended.
         judge: how far the absolute scale is known, asked when a threshold on it is recommended; None where not known.
         bands: 90 % bands at some of the cuts: threshold, effective_labels_lower, effective_labels_upper,
             precision_lower, precision_upper; None for a fit.
@@ -106,6 +107,7 @@ class ThresholdCurve:
     drawn: Drawn | None = field(default=None, repr=False)
     above: Callable[[float], tuple[np.ndarray, np.ndarray]] | None = field(default=None, repr=False, compare=False)
     judge: Callable[[], Scale] | None = field(default=None, repr=False, compare=False)
+    doubt: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def scale(self) -> Scale | None:
@@ -161,7 +163,9 @@ class ThresholdCurve:
                 f"Over the posterior the best threshold lies between {interval[0]:.3f} and {interval[1]:.3f} (90 %)."
             )
         # A wanted share of the labels is a matter of ranking alone.
-        warning = self.scale.warning if name != "share" and self.scale is not None else ""
+        warning = "" if self.doubt is None else self.doubt()
+        if not warning and name != "share" and self.scale is not None:
+            warning = self.scale.warning
         said += [text for text in (warning, self.caveat) if text]
         return Recommendation(
             float(row["threshold"]),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .doctor_counts import Holdings
+from .doctor_doubts import FEW, no_signal
 from .doctor_finding import Finding, listed
 from .doctor_findings_columns import of_columns
 from .doctor_findings_users import of_users
 
 __all__ = ["findings", "fixed_sides"]
 
-_FEW = 100  # decided votes below which nothing is told
-_TOO_SMALL = 0.1  # a gap that a log must be able to show before its absence says something
 _LEANS, _LEANS_MUCH = 0.05, 0.15
 
 
@@ -40,45 +39,20 @@ def _few_users(held: Holdings) -> Iterator[Finding]:
 
 
 def _ties(held: Holdings) -> Iterator[Finding]:
-    if held.evidence.decided == 0:
-        yield Finding(
-            "ties_only",
-            "stop",
-            "Every vote is a tie, so none says which model is better, or who could tell.",
-            "See whether the winner column was written right; ask for a choice; compare models that lie further apart.",
-        )
-    elif held.ties > 0.8:
+    if held.evidence.decided and held.ties > 0.8:
         yield Finding(
             "mostly_ties",
             "warning",
-            f"{held.ties:.0%} of the votes are ties: only {held.evidence.decided:,.0f} decide "
-            "anything, and an attentive user who finds the responses alike looks like one who always says tie.",
+            f"{held.ties:.0%} of the votes are ties: only {held.evidence.decided:,.0f} decide anything, and an "
+            "attentive user who finds the responses alike looks like one who always says tie.",
             "Compare models that lie further apart, or word the tie so that it is chosen less lightly.",
         )
 
 
 def _signal(held: Holdings) -> Iterator[Finding]:
-    told = held.evidence
-    if told.decided == 0 or fixed_sides(held):
-        return
-    if told.decided < _FEW or (not told.signal and told.detectable > _TOO_SMALL):
-        yield Finding(
-            "too_few",
-            "stop",
-            f"With {told.decided:,.0f} decided votes the better model of a pair would have to win "
-            f"{0.5 + min(told.detectable, 0.5):.0%} of the time for it to be noticed at all; "
-            "who attends is harder still.",
-            "Collect more votes before fitting: some hundred users with 20 votes each tell a good deal.",
-        )
-    elif not told.signal:
-        yield Finding(
-            "no_signal",
-            "stop",
-            "The votes do not depend on which models were shown "
-            f"(p = {told.gap[0]:.2g}; a better model that wins {0.5 + told.detectable:.0%} of the time would probably "
-            "have shown). Either the models are equally good, or nobody attends: these votes cannot tell which.",
-            "Add questions whose right answer is known (a column gold), or models that surely differ.",
-        )
+    found = no_signal(held.evidence)
+    if found is not None and not (held.evidence.decided and fixed_sides(held)):
+        yield found
 
 
 def _connected(held: Holdings) -> Iterator[Finding]:
@@ -114,7 +88,7 @@ def _connected(held: Holdings) -> Iterator[Finding]:
 
 def _sides(held: Holdings) -> Iterator[Finding]:
     told = held.evidence
-    if told.decided < _FEW or fixed_sides(held):
+    if told.decided < FEW or fixed_sides(held):
         return
     lean = told.left_share - 0.5
     if abs(lean) > _LEANS and abs(lean) / (told.noise / told.decided) ** 0.5 > 5:
@@ -130,7 +104,7 @@ def _sides(held: Holdings) -> Iterator[Finding]:
 
 def _skills(held: Holdings) -> Iterator[Finding]:
     always, never = held.unbeaten
-    if held.evidence.decided >= _FEW and (always or never):
+    if held.evidence.decided >= FEW and (always or never):
         said = [f"{listed(always, 3)} won every decided vote"] * bool(always)
         said += [f"{listed(never, 3)} lost every one"] * bool(never)
         yield Finding(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .doctor_counts import Holdings
+from .doctor_doubts import FEW
 from .doctor_finding import Finding
 from .doctor_findings_users import tells_users
 from .doctor_looks import agreement_by_dwell, agreement_on_items
 
 __all__ = ["of_columns"]
 
-_FEW, _SAYS_MUCH = 100, 3.0  # decided votes; a normal score
+_SAYS_MUCH = 3.0  # a normal score
 
 
 def of_columns(held: Holdings) -> Iterator[Finding]:
@@ -23,7 +24,7 @@ def of_columns(held: Holdings) -> Iterator[Finding]:
 def _items(held: Holdings) -> Iterator[Finding]:
     columns, ids = held.log.columns, held.ids
     column = "item" if "item" in columns else ids[0] if ids is not None and ids[2] else None
-    if (column is None and "prompt" not in columns) or held.evidence.decided < _FEW:
+    if (column is None and "prompt" not in columns) or held.evidence.decided < FEW:
         return
     shown = held.log.recipe.carried
     name = column if column in columns else next((k for k, v in shown.items() if v == column), None)

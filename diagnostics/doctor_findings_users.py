@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .doctor_counts import Holdings
+from .doctor_doubts import FEW
 from .doctor_finding import Finding, called, counted_users
 
 __all__ = ["contrary", "of_users", "tells_users"]
 
 _OUTCOME = {"model_a": "left", "model_b": "right", "tie": "tie"}
-_FEW = 100
 
 
 def of_users(held: Holdings) -> Iterator[Finding]:
@@ -29,7 +29,7 @@ def contrary(held: Holdings) -> bool:
 
 def tells_users(held: Holdings) -> bool:
     """Whether there is something to tell users by at all: no use to speak of details elsewhere."""
-    return held.evidence.decided >= _FEW and held.evidence.signal
+    return held.evidence.decided >= FEW and held.evidence.signal
 
 
 def _votes_of_users(held: Holdings) -> Iterator[Finding]:
@@ -95,7 +95,7 @@ def _users_differ(held: Holdings) -> Iterator[Finding]:
 
 
 def _taste(held: Holdings) -> Iterator[Finding]:
-    if held.evidence.decided < _FEW or not contrary(held):
+    if held.evidence.decided < FEW or not contrary(held):
         return
     n, _ = held.evidence.against
     halves = held.evidence.gap[0] >= 0.01

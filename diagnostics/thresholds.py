@@ -21,6 +21,7 @@ import pandas as pd
 from ..comparisons.errors import EarnestError, InputError
 from .bands import MOST_DRAWS, Drawn, bands, drawn_of_fit, drawn_users
 from .curves import Recommendation, Regret, ThresholdCurve, curve_table
+from .doctor_doubts import doubts_of_counts
 from .scale import Scale, scale_of_fit, scale_of_posterior
 
 if TYPE_CHECKING:
@@ -95,12 +96,13 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         caveat=_LABEL_CAVEAT if getattr(source, "method", "") == "label" else "",
         above=(lambda tau: _above(source, log, tau)) if scaled else None,
         judge=(lambda: scale_of_fit(source)) if judged else None,
+        doubt=(lambda: doubts_of_counts(source.counts, source.model.directed)) if judged else None,
     )
 
 
 def recommended_threshold(source: Fit | Any, log: ComparisonLog) -> float:
     """The cut that `thresholds` recommends, without asking how far the absolute scale is known, which takes longer."""
-    return float(replace(thresholds(source, log), judge=None).recommend().threshold)
+    return float(replace(thresholds(source, log), judge=None, doubt=None).recommend().threshold)
 
 
 def _judge_of(trace: Any, log: ComparisonLog | None) -> Callable[[], Scale] | None:

@@ -13,6 +13,7 @@ import pytest
 import earnest as er
 from earnest.diagnostics.doctor_columns import Profile, likely_columns
 from earnest.diagnostics.doctor_counts import Holdings
+from earnest.diagnostics.doctor_doubts import doubts_of_counts
 from earnest.diagnostics.doctor_evidence import Evidence, Votes
 
 _spec = importlib.util.spec_from_file_location("sick_logs", Path(__file__).with_name("sick_logs.py"))
@@ -236,3 +237,17 @@ def test_names_from_the_log_are_text_in_html():
     assert "<script" not in shown
     assert "<b>" not in shown
     assert "<i>" not in shown
+
+
+@pytest.mark.parametrize(
+    ("make", "doubted"),
+    [(logs.healthy, False), (logs.one_pair, False), (logs.opposed_halves, False), (logs.nobody_attends, True), (logs.thirty_votes, True), (logs.only_ties, True)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_a_fit_of_votes_that_tell_nothing_is_doubted(make, doubted):
+    log = er.read_comparisons(make())
+    model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
+    said = doubts_of_counts(model.count(log), model.directed)
+    assert bool(said) == doubted
+    if doubted:
+        assert er.doctor(log).findings[0].remedy in said  # what the doctor says of the log
