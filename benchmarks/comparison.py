@@ -1,13 +1,14 @@
 """What do other ways make of the same votes: rules of thumb, crowd-kit, and the model written by hand in Stan?
 
     python benchmarks/comparison.py filters --logs 20     # rules and ratings, on logs whose truth is known
-    python benchmarks/comparison.py stan                  # is `by_hand.stan` the same model? lines, and time to sample it
+    python benchmarks/comparison.py stan                  # is `by_hand.stan` the same model? lines, time to sample it
 
-Filters: logs of 500 users with 20 votes each on 4 models, half of attention as Beta(0.6, 0.6), casual users to the left
-in 50 % of their votes and to a tie in 15 %. A rating orders users; `ranks` is Spearman's correlation with their true
-attentiveness. `own cut` is what is left by the rule's own threshold, `best cut` by the one that knows the truth, both in
-effective labels (N m^2, m the true mean attentiveness of the N votes kept) against those of all votes. crowd-kit is
-measured where it is installed (pip install crowd-kit), Stan where PyStan is (pip install pystan; it wants a C++ compiler).
+Filters: logs of 500 users with 20 votes each on 4 models, half of attention as Beta(0.6, 0.6), casual users to the
+left in 50 % of their votes and to a tie in 15 %. A rating orders users; `ranks` is Spearman's correlation with their
+true attentiveness. `own cut` is what is left by the rule's own threshold, `best cut` by the one that knows the truth,
+both in effective labels (N m^2, m the true mean attentiveness of the N votes kept) against those of all votes.
+crowd-kit is measured where it is installed (pip install crowd-kit), Stan where PyStan is (pip install pystan, and a C++
+compiler).
 """
 
 from __future__ import annotations

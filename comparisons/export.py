@@ -110,6 +110,8 @@ def write_preferences(
     Returns:
         What was written and what was left out.
 
+    Reference: model.md, section 9.
+
     Raises:
         InputError: There are no texts, or one is missing or ambiguous; the message names the row.
         EarnestError: An option is not known, or `noise="refuse"` and there are such rows.

@@ -43,6 +43,9 @@ class ComparisonLog:
         notes: What was guessed, set aside or noticed, in sentences.
         quarantined: Rows set aside because they cannot be used.
         quarantine_file: Where they are; None without any.
+        recipe: How the source is read: columns, outcomes, filters.
+        excluded: Positions of the rows that were set aside; None without any.
+        kept: Names of the users whom a filter left; None without one.
     """
 
     recipe: Recipe
@@ -60,6 +63,11 @@ class ComparisonLog:
 
     def __repr__(self) -> str:
         return f"<ComparisonLog of {self.source}: {len(self):,} comparisons by {len(self.users):,} users>"
+
+    def _repr_html_(self) -> str:
+        from .cards import log_card
+
+        return log_card(self)
 
     @property
     def source(self) -> str:
@@ -137,7 +145,11 @@ class ComparisonLog:
     def counted_elsewhere(
         self, ties: bool, context: tuple[str, ...], symmetric: bool, schema: Schema | None
     ) -> Counts | None:
-        """Counts of a log that is counted where its rows are, such as on a cluster (see `count_cells`); None: here."""
+        """Counts of a log that is counted where its rows are, such as on a cluster; None: here.
+
+        Args:
+            ties, context, symmetric, schema: as of `count_cells`.
+        """
         return None
 
     def query(self, sql: str, **tables: Any) -> pa.Table:

@@ -30,7 +30,6 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_mock_imports = ["torch", "datasets", "trl"]
 napoleon_use_ivar = True
-autodoc_default_options = {"show-inheritance": False}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

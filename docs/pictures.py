@@ -70,7 +70,8 @@ def votes():
     figure, ax = canvas()
     x = np.arange(21)
     for eta, colour, mark, name in (
-        (1.0, BLUE, "o-", "always attends"), (0.5, INK, "^--", "every second time"), (0.0, ORANGE, "s-", "never attends"),
+        (1.0, BLUE, "o-", "always attends"), (0.5, INK, "^--", "every second time"),
+        (0.0, ORANGE, "s-", "never attends"),
     ):  # fmt: skip
         ax.plot(x, binom.pmf(x, 20, eta * RIGHT + (1 - eta) / 2), mark, color=colour, ms=4, lw=1.2, label=name)
     ax.set(xlabel="votes for the better model, of 20", ylabel="probability", ylim=(0, None), xticks=range(0, 21, 5))

@@ -75,6 +75,12 @@ def save(fit: Fit, folder: str | Path) -> None:
 def load(folder: str | Path) -> Fit:
     """Read a fit that `Fit.save` wrote.
 
+    Args:
+        folder: the folder that it was saved in.
+
+    Returns:
+        The fit, which goes on as the one that was saved: it scores, filters and is updated.
+
     Raises:
         EarnestError: not a fit, written by a newer version, or damaged; the message names the file.
     """

@@ -76,6 +76,8 @@ class SampleAttention(Standardised, Attention):
     Raises:
         EarnestError: no column, a name that is none, or centres and scales that do not fit them.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(attention=er.SampleAttention(("dwell_time",)))

@@ -29,6 +29,8 @@ class Beta(Attentiveness):
     Args:
         alpha_prior, beta_prior: priors of the two shape parameters.
 
+    Reference: model.md, section 4.
+
     Example:
         >>> [p.name for p in Beta().parameters(None)]
         ['attentiveness_alpha', 'attentiveness_beta']
@@ -100,6 +102,8 @@ class Groups(Attentiveness):
 
     Raises:
         EarnestError: a level outside [0, 1], no level, or the same level twice.
+
+    Reference: model.md, section 4 (levels are nodes).
 
     Example:
         >>> import earnest as er

@@ -51,6 +51,8 @@ class BehaviorModel:
     Raises:
         EarnestError: a component of the wrong kind, or two components that share a parameter name.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> model = BehaviorModel()
         >>> BehaviorModel.from_toml(model.to_toml()) == model
@@ -94,6 +96,17 @@ class BehaviorModel:
                 )
             if shared := sorted(set(self.attentiveness.of_user).intersection(self.attention.context)):
                 raise EarnestError(f"{own} and {beside} both have a slope on {shared[0]!r}: name it in one of them")
+
+    def __repr__(self) -> str:
+        from .cards import brief
+
+        parts = {**self.roles, **({} if self.gold is None else {"gold": self.gold})}
+        return f"BehaviorModel({', '.join(f'{role}={brief(part)}' for role, part in parts.items())})"
+
+    def _repr_html_(self) -> str:
+        from .cards import model_card
+
+        return model_card(self)
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -292,7 +305,7 @@ class BehaviorModel:
         return any(component.labelled for component in self.components)
 
     def canonical(self, values: Values) -> dict[str, np.ndarray]:
-        """The same values with all labels in their fixed order; see `Component.canonical`."""
+        """The same values, axes as they were, with all labels in their fixed order; see `Component.canonical`."""
         out = dict(values)
         for component in self.components:
             out = component.canonical(out)
@@ -308,7 +321,27 @@ class BehaviorModel:
         texts: bool = False,
         columns: Mapping[str, Any] | None = None,
     ) -> Truth:
-        """Simulate a log from the generative story. See `models.simulate.simulate`."""
+        """Simulate a log from the generative story. Gold users attend to every comparison; gold answers are not made.
+
+        Args:
+            users: number of users.
+            comparisons_per_user: one number, or one a user (a user with 0 does not occur in the log).
+            models: number of models or their names. Every comparison shows two different ones, uniformly chosen; those
+                of an item show the same two, in either order.
+            seed: of all randomness.
+            parameters: true values, {name: array}; those not given are drawn from their priors. Values by model are
+                given in the order of `models`, and come back in alphabetical order, like every result.
+            texts: add `prompt`, `response_a` and `response_b` with placeholder texts.
+            columns: {name: values (comparison,), or a function of (rng, size) that draws them} for columns that the
+                model looks at; others are drawn as the components say. See `models.simulate.simulate`.
+
+        Returns:
+            The log with its truth.
+
+        Raises:
+            EarnestError: no user, fewer than two models, a parameter that the model does not have or of the wrong
+                shape.
+        """
         from .simulate import simulate
 
         return simulate(self, users, comparisons_per_user, models, seed, parameters, texts, columns)

@@ -21,7 +21,10 @@ __all__ = ["CoinFlip", "PositionBias"]
 
 @dataclass(frozen=True)
 class CoinFlip(Casual):
-    """All outcomes that the log can have are equally likely: 1/2 each, or 1/3 with ties."""
+    """All outcomes that the log can have are equally likely: 1/2 each, or 1/3 with ties.
+
+    Reference: model.md, section 2.
+    """
 
     directed: ClassVar[bool] = False
 
@@ -39,6 +42,8 @@ class PositionBias(Casual):
     Args:
         prior: prior of the probabilities `casual_outcome` (outcome), or (category, outcome).
         by_category: probabilities of their own for each value of the log's column `category`.
+
+    Reference: model.md, section 2.
 
     Example:
         >>> [(p.name, p.dims) for p in PositionBias(by_category=True).parameters(None)]

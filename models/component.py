@@ -135,6 +135,7 @@ class Component:
 
     @property
     def context(self) -> tuple[str, ...]:
+        """Names of the further columns of the log that the component looks at."""
         return context_of(self)
 
     def parameters(self, schema: Schema) -> tuple[Parameter, ...]:

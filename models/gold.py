@@ -40,6 +40,8 @@ class Gold:
 
     Raises:
         EarnestError: a setting is not what it should be.
+
+    Reference: model.md, section 7.
     """
 
     users: tuple[str, ...] = ()

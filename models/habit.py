@@ -34,6 +34,8 @@ class Habit(PositionBias):
         by_category: probabilities of their own for each value of the log's column `category`.
         repeat_prior: prior of `habit_repeat`.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(casual=er.Habit())

@@ -46,6 +46,8 @@ class ItemEffect(WithTies):
     Raises:
         EarnestError: a preference without a log-ratio; in a log, an item whose votes are of several pairs of models.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(preference=er.ItemEffect(er.BradleyTerry(ties=er.Davidson())))

@@ -27,6 +27,8 @@ class LengthBias(Scaled, Casual):
         tie_prior: prior of `casual_tie`, the probability of a tie, where the log can have ties.
         scales: root mean square of the difference; None: that of the log.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(casual=er.LengthBias())

@@ -29,6 +29,7 @@ class Partisan(PositionBias):
 
     Args:
         prior: prior of `casual_outcome`.
+        by_category: must be False: partisans are told apart over all categories together.
         share_prior: prior of `partisan_share`, the share of users with a favourite.
         favourite_prior: prior of `favourite_weight` (model), the favourites of those who have one.
         loyalty: probability that a partisan's favourite wins where it is shown.

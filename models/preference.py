@@ -41,6 +41,7 @@ class WithTies(Preference):
 
     @property
     def rule(self) -> TieRule:
+        """How ties come about, and the outcomes' probabilities from the log-ratio."""
         return getattr(self, "ties", None) or NoTies()
 
     def log_prob(self, xp: Namespace, values: Values, cells: CellView) -> Any:
@@ -130,6 +131,8 @@ class PairAdvantage(WithTies):
     Args:
         ties: `Davidson()`, `RaoKupper()` or None.
         prior: prior of each advantage.
+
+    Reference: model.md, section 2.
     """
 
     ties: TieRule | None = None
@@ -160,9 +163,13 @@ class KnownAdvantage(WithTies):
     With `fit_em(..., method="label")` this is the estimator of "Users as Annotators" (arXiv 2510.13830).
 
     Args:
-        mu: probability that the stronger of the two models wins, in (0.5, 1).
+        mu: probability that the stronger of the two models wins, in [0.5, 1).
         stronger: model names from the strongest to the weakest. None: in each pair the model with more wins in the log.
         ties: `Davidson()`, `RaoKupper()` or None.
+
+    Raises:
+        EarnestError: mu outside [0.5, 1), or no order of different names; in a log, a pair of models of which neither
+            the order nor (of two models) the votes say which is stronger.
 
     Example:
         >>> KnownAdvantage(0.7, stronger=("large", "small")).mu

@@ -31,6 +31,8 @@ class RewardGap(Scaled, WithTies):
         prior: prior of `reward_slope` (per root mean square of the gap) and `reward_offset`.
         scales: root mean square of the gap; None: that of the log.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(preference=er.RewardGap())

@@ -29,6 +29,8 @@ class Signed(Beta):
     Args:
         alpha_prior, beta_prior: priors of `attentiveness_alpha` and `attentiveness_beta`.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(er.Signed())

@@ -50,6 +50,9 @@ class Truth:
     attended: np.ndarray
     schema: Schema
 
+    def __repr__(self) -> str:
+        return f"<Truth behind {len(self.log):,} comparisons by {len(self.attentiveness):,} users: {', '.join(self.parameters)}>"
+
 
 def simulate(
     model: BehaviorModel,

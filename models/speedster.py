@@ -42,6 +42,8 @@ class Speedster(Attention):
     Raises:
         EarnestError: no name of a column, or a prior whose support does not fit.
 
+    Reference: model.md, section 2; Wise and DeMars (2006), Journal of Educational Measurement 43.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(attention=er.Speedster("seconds"))

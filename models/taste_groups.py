@@ -37,6 +37,8 @@ class TasteGroups(WithTies):
     Raises:
         EarnestError: fewer than two tastes.
 
+    Reference: model.md, section 2.
+
     Example:
         >>> import earnest as er
         >>> model = er.BehaviorModel(preference=er.TasteGroups(2))

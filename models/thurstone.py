@@ -27,6 +27,10 @@ class Thurstone(BradleyTerry):
 
     The prior of the skills is as much narrower, so that it says the same of how often models win.
 
+    Args:
+        ties, by_category, covariates, category_scale, scale_prior, slope_prior, scales: as of `BradleyTerry`.
+        prior: prior of the skills.
+
     Reference: Thurstone (1927), Psychological Review 34 (case V).
 
     Example:

@@ -61,6 +61,9 @@ class Davidson(TieRule):
 
     Pr(a) : Pr(b) : Pr(tie) = exp(d/2) : exp(-d/2) : nu. The odds among decided outcomes do not depend on nu.
 
+    Args:
+        prior: prior of nu, `tie_strength`.
+
     Example:
         >>> Davidson().parameters(None)[0].name
         'tie_strength'
@@ -90,6 +93,9 @@ class RaoKupper(TieRule):
     theta), and the rest are ties. With o the odds among decided outcomes, the ratio of strengths is
     [(o - 1) + sqrt((o - 1)^2 + 4 theta^2 o)] / (2 theta), computed here as exp(h + arcsinh(sinh(h) / theta)), h =
     log(o) / 2, which does not cancel for small o.
+
+    Args:
+        prior: prior of theta, `tie_threshold`, above 1.
     """
 
     prior: Prior = prior_of(lambda: LogNormal(lower=1.0), Above(1.0))

@@ -1,5 +1,6 @@
-"""What the pages ask of Sphinx beyond its own: the command line's help, the front door, pages that may be missing."""
+"""What the pages ask of Sphinx beyond its own: the command line's help, names that share a line, the front door."""
 
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -33,13 +34,23 @@ class Help(SphinxDirective):
         return out
 
 
-def _named_ahead(app, page, source):
-    """Leave out of the table of contents what is not written yet."""
-    if page == app.config.root_doc:
-        lines = source[0].splitlines()
-        source[0] = "\n".join(
-            line for line in lines if line != "exports" or (Path(app.srcdir) / "docs/exports.md").exists()
-        )
+def _names_that_share_a_line(app, what, name, obj, options, lines):
+    # "alpha, beta: shapes" would be read as a beta of the type alpha
+    lines[:] = [re.sub(r"^( +\w+(?:, \w+)+): ", lambda found: found[0].replace(", ", ","), line) for line in lines]
+
+
+_AS_WRITTEN = {}
+
+
+def _before(app, what, name, obj, options, lines):
+    _AS_WRITTEN[name] = list(lines)
+
+
+def _after(app, what, name, obj, options, lines):
+    # "order of the axes: ..." on a property would be read as its type
+    written = _AS_WRITTEN.pop(name)
+    if what == "property" and not any(line.strip() in ("Returns:", "Raises:", "Args:") for line in written):
+        lines[:] = written
 
 
 def _door(app, error):
@@ -49,6 +60,8 @@ def _door(app, error):
 
 def setup(app):
     app.add_directive("earnest-help", Help)
-    app.connect("source-read", _named_ahead)
+    app.connect("autodoc-process-docstring", _names_that_share_a_line, priority=100)
+    app.connect("autodoc-process-docstring", _before, priority=200)  # Sphinx's own are at 500
+    app.connect("autodoc-process-docstring", _after, priority=900)
     app.connect("build-finished", _door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
