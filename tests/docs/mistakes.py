@@ -1,5 +1,12 @@
-"""What goes wrong, by the name that docs/errors.md gives it: each function raises the error that the page shows."""
+"""What goes wrong, by the name that docs/errors.md gives it: each function raises the error that the page shows.
 
+python tests/docs/mistakes.py      # writes what they say today into the page
+"""
+
+import contextlib
+import re
+import tempfile
+import textwrap
 from pathlib import Path
 
 import earnest as er
@@ -138,5 +145,22 @@ def memory_limit():
         del os.environ["EARNEST_MEMORY_LIMIT"]
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
+SHOWN = re.compile(r"(<!-- error: (\w+) -->\n```text\n)(.*?)(?=```)", re.DOTALL)
 MISTAKES = {name: made for name, made in list(globals().items()) if callable(made) and made.__module__ == __name__
             and name not in ("table", "log", "some")}  # fmt: skip
+
+
+def message(name):
+    """What it says, in lines."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        try:
+            MISTAKES[name]()
+        except er.EarnestError as error:
+            words = str(error)
+    return "\n".join(textwrap.wrap(words, 116, break_long_words=False, break_on_hyphens=False)) + "\n"
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(SHOWN.sub(lambda found: found[1] + message(found[2]), text), encoding="utf-8")

@@ -1,6 +1,5 @@
 """The errors on the page are those that are raised, word for word."""
 
-import re
 import runpy
 from pathlib import Path
 
@@ -8,10 +7,9 @@ import pytest
 
 from earnest.comparisons import EarnestError
 
-from .pages import text_of
-
-MISTAKES = runpy.run_path(str(Path(__file__).with_name("mistakes.py")))["MISTAKES"]
-SHOWN = dict(re.findall(r"<!-- error: (\w+) -->\n```text\n(.*?)```", text_of("docs/errors.md"), re.DOTALL))
+_MADE = runpy.run_path(str(Path(__file__).with_name("mistakes.py")))
+MISTAKES = _MADE["MISTAKES"]
+SHOWN = {name: text for _, name, text in _MADE["SHOWN"].findall(_MADE["PAGE"].read_text(encoding="utf-8"))}
 
 
 def test_the_page_shows_all_of_them_and_no_others():
@@ -24,4 +22,5 @@ def test_an_error_says_what_the_page_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EarnestError) as caught:
         MISTAKES[name]()
-    assert " ".join(str(caught.value).split()) == " ".join(SHOWN[name].split())
+    said = " ".join(str(caught.value).split())
+    assert said == " ".join(SHOWN[name].split()), "python tests/docs/mistakes.py writes it into the page"
