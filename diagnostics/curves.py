@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..comparisons.errors import EarnestError
 from .bands import Drawn
+from .cards import curve_card, curve_line
 from .criteria import choose_cut, level_ground
 from .scale import Scale
 
@@ -53,6 +54,9 @@ class Recommendation:
     flat: tuple[float, float] = (0.0, 0.0)
     interval: tuple[float, float] | None = None
     warning: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Recommendation, threshold {self.threshold:.4f}: {self.reason}>"
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,12 @@ class ThresholdCurve:
     above: Callable[[float], tuple[np.ndarray, np.ndarray]] | None = field(default=None, repr=False, compare=False)
     judge: Callable[[], Scale] | None = field(default=None, repr=False, compare=False)
     doubt: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return curve_line(self)
+
+    def _repr_html_(self) -> str:
+        return curve_card(self)
 
     @cached_property
     def scale(self) -> Scale | None:

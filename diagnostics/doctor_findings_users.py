@@ -102,7 +102,7 @@ def _taste(held: Holdings) -> Iterator[Finding]:
     text = (
         "Users agree with themselves but not with each other: their tastes are opposed and cancel in the sum"
         if halves
-        else f"{counted_users(n)} consistently prefer what the others do not, far more than chance allows"
+        else f"At least {counted_users(n)} consistently prefer what the others do not, far more than chance allows"
     )
     yield Finding(
         "contrarians",

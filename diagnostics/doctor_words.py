@@ -6,7 +6,7 @@ import textwrap
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from ..comparisons.markup import card, sentences
+from ..comparisons.markup import card, code, points, sentences
 from .doctor_counts import Holdings
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def headline(diagnosis: Diagnosis, held: Holdings) -> str:
         text = stops[0].text
         return f"{_CANNOT}: {text[0].lower() + text[1:]}"
     warned = [finding for finding in diagnosis.findings if finding.severity == "warning"]
-    odd = f" {len(warned)} thing{'s' * (len(warned) > 1)} to look at first, below." if warned else ""
+    number = "One thing" if len(warned) == 1 else f"{len(warned)} things"
+    odd = f" {number} to look at first, below." if warned else ""
     if held.evidence.differ[0] > 2 and held.evidence.signal:
         return f"This log can tell who was paying attention.{odd}"
     return f"This log can be fitted, but will tell little of single users.{odd}"
@@ -88,9 +89,8 @@ def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
 
 def as_html(diagnosis: Diagnosis) -> str:
     """The same as a card."""
-    found = []
-    for finding in diagnosis.findings:
-        found.append(f"{_SIGNS[finding.severity]}: {finding.text} {finding.remedy}".strip())
-    after = f"next: {diagnosis.command or diagnosis.python}"
+    found = [(_SIGNS[finding.severity], f"{finding.text} {finding.remedy}".strip()) for finding in diagnosis.findings]
+    verdict = diagnosis.verdict if diagnosis.can_tell else f"{_CANNOT}:"  # what stops it is among the findings
     name = PurePath(diagnosis.source).name or diagnosis.source
-    return card(f"Diagnosis of {name}", diagnosis.facts, sentences([diagnosis.verdict, *found, after]))
+    after = code(diagnosis.command or diagnosis.python)
+    return card(f"Diagnosis of {name}", diagnosis.facts, sentences([verdict]), points(found), after)

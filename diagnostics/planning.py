@@ -52,6 +52,9 @@ class Plan:
     needed: tuple[str, ...]
     verdict: str
 
+    def __repr__(self) -> str:
+        return f"<Plan: {' '.join((self.verdict, *self.needed))}>"
+
 
 @dataclass(frozen=True)
 class _Population:

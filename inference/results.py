@@ -46,6 +46,12 @@ class Mode:
     attentive_share: float
     starts: int
 
+    def __repr__(self) -> str:
+        return (
+            f"<Mode at {self.objective:,.2f} nats from {self.starts} starts: mean attentiveness "
+            f"{self.attentive_share:.2f}, rank correlation with the best {self.rank_correlation:+.2f}>"
+        )
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -110,6 +116,11 @@ class Fit:
             f"<Fit {self.method} EM, {self.objective}: {users:,} users, "
             f"{self.schema.n_models} models, {self.status} after {self.iterations} iterations>"
         )
+
+    def _repr_html_(self) -> str:
+        from .cards import fit_card
+
+        return fit_card(self)
 
     def check_users_known(self, what: str) -> None:
         """Raise an `EarnestError` where the fit knows patterns of votes, not users: it is of a log on a cluster."""

@@ -51,6 +51,10 @@ class Truth:
     schema: Schema
 
     def __repr__(self) -> str:
+        size = f"{len(self.log):,} comparisons by {len(self.attentiveness):,} users"
+        return f"<Truth behind {size}: {', '.join(self.parameters)}>"
+
+    def __repr__(self) -> str:
         return f"<Truth behind {len(self.log):,} comparisons by {len(self.attentiveness):,} users: {', '.join(self.parameters)}>"
 
 
