@@ -69,11 +69,6 @@ class ComparisonLog:
 
         return log_card(self)
 
-    def _repr_html_(self) -> str:
-        from .cards import log_card
-
-        return log_card(self)
-
     @property
     def source(self) -> str:
         """The file, files or kind of data frame that the log was read from."""

@@ -108,17 +108,6 @@ class BehaviorModel:
 
         return model_card(self)
 
-    def __repr__(self) -> str:
-        from .cards import brief
-
-        parts = {**self.roles, **({} if self.gold is None else {"gold": self.gold})}
-        return f"BehaviorModel({', '.join(f'{role}={brief(part)}' for role, part in parts.items())})"
-
-    def _repr_html_(self) -> str:
-        from .cards import model_card
-
-        return model_card(self)
-
     @property
     def components(self) -> tuple[Component, ...]:
         """The components, in the order of the declaration."""

@@ -54,9 +54,6 @@ class Truth:
         size = f"{len(self.log):,} comparisons by {len(self.attentiveness):,} users"
         return f"<Truth behind {size}: {', '.join(self.parameters)}>"
 
-    def __repr__(self) -> str:
-        return f"<Truth behind {len(self.log):,} comparisons by {len(self.attentiveness):,} users: {', '.join(self.parameters)}>"
-
 
 def simulate(
     model: BehaviorModel,
