@@ -60,11 +60,10 @@ def _with_reading(verb: Callable[..., None], usual: str | None = None, ends: str
         pairs = [text.rpartition("=") for text in options.pop("outcome")]
         if any(not word or meaning not in ("model_a", "model_b", "tie") for word, _, meaning in pairs):
             raise click.BadParameter("expected WORD=model_a, WORD=model_b or WORD=tie", param_hint="--outcome")
-        reading = {
+        reading: dict[str, Any] = {
             "columns": {name: column for name, column in columns.items() if column is not None},
             "outcomes": {word: meaning for word, _, meaning in pairs} or None,
-            **{name: options.pop(name) for name in ("on_bad_rows", "quarantine") if name in options},
-        }
+        } | {name: options.pop(name) for name in ("on_bad_rows", "quarantine") if name in options}
         verb(reading=reading, **options)
 
     gathered.__doc__ = verb.__doc__
@@ -117,7 +116,8 @@ def _read(source: Any, votes: tuple[str, ...], columns: Mapping[str, str], rest:
     from .comparisons import InputError, read_comparisons
 
     try:
-        return read_comparisons(source, **columns, **rest)
+        given: dict[str, Any] = {**columns, **rest}
+        return read_comparisons(source, **given)
     except InputError as error:
         raise InputError(f"{error} Or see: earnest doctor {shlex.join(votes)}") from error
 

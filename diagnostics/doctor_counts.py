@@ -58,11 +58,15 @@ class Holdings:
         found = table.to_pylist()[0]
         return {**found, "several": float(found["several"] or 0.0)}
 
+    @property
+    def part(self) -> int:
+        """Of how many users one is looked at by the tests."""
+        return max(-(-self.votes // _MOST), 1)
+
     @cached_property
     def cells(self) -> pa.Table:
         """Counts of (user, model_a, model_b, winner), of some of the users where the log is long."""
-        part = max(-(-self.votes // _MOST), 1)
-        where = f'WHERE hash("user") % {part} = 0' if part > 1 else ""
+        where = f'WHERE hash("user") % {self.part} = 0' if self.part > 1 else ""
         return self.log.query(
             f'SELECT "user", model_a, model_b, winner, count(*) AS n FROM log {where} GROUP BY ALL ORDER BY ALL'
         )

@@ -51,8 +51,8 @@ class Votes:
         n = table["n"].to_numpy(zero_copy_only=False).astype(float)
         decided = winner != "tie"
         won = (winner == "model_a").astype(float)
-        cells = (part[decided] for part in (user, *sides, won, n))
-        return cls(*cells, users=len(names.dictionary), models=len(models))
+        user, left, right, won, n = (part[decided] for part in (user, *sides, won, n))
+        return cls(user, left, right, won, n, users=len(names.dictionary), models=len(models))
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,15 @@ class Evidence:
         """Variance of a vote's side, by the left share alone."""
         return max(self.left_share * (1 - self.left_share), 0.01)
 
-    @cached_property
+    @property
     def gap(self) -> tuple[float, int]:
-        """P-value of "votes do not depend on the models", and the degrees of freedom; (nan, 0) where nothing tells.
+        """P-value of "votes do not depend on the models", and the degrees of freedom; (nan, 0) where nothing tells."""
+        size, df = self._gap
+        return (float(stats.chi2.sf(size, df)), df) if df else (float("nan"), 0)
+
+    @cached_property
+    def _gap(self) -> tuple[float, int]:
+        """Its statistic and degrees of freedom.
 
         A score test, each user's votes permuted among the pairs that the user saw (Cochran, Mantel and Haenszel), so
         that a user's own liking for a side does no harm. Users of few votes are permuted together.
@@ -98,7 +104,7 @@ class Evidence:
         spread = self._laplacian(v.n * factor[stratum])
         spread -= (shown.T @ shown.multiply((factor / np.maximum(size, 1))[:, None])).toarray()
         inverse, rank = _inverse(spread)
-        return (float(stats.chi2.sf(score @ inverse @ score, rank)), rank) if rank else (float("nan"), 0)
+        return float(score @ inverse @ score), rank
 
     @cached_property
     def detectable(self) -> float:
@@ -143,11 +149,8 @@ class Evidence:
     @cached_property
     def advantage(self) -> float:
         """How often, beyond one half, the better model of a pair wins: root mean square, freed of its own noise."""
-        p, df = self.gap
-        if not df or not np.isfinite(p):
-            return 0.0
-        excess = float(stats.chi2.isf(max(p, 1e-300), df)) - df
-        return float(min(np.sqrt(max(excess, 0.0) * self.noise / max(self.decided, 1.0)), 0.5))
+        size, df = self._gap
+        return float(min(np.sqrt(max(size - df, 0.0) * self.noise / max(self.decided, 1.0)), 0.5))
 
     @cached_property
     def differ(self) -> tuple[float, float, float]:

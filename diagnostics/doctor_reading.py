@@ -69,11 +69,13 @@ def open_log(source: Any, named: Mapping[str, str], outcomes: Outcomes) -> Opene
         )
     if isinstance(source, ComparisonLog):
         said = {**source.mapping} if source.recipe.columns else {}
-        return Opened(source.source, list(source.recipe.source.columns), source, _unusual(said), source.outcomes)
+        seen = list(source.recipe.source.columns)
+        return Opened(source.source, seen, source, _unusual(said), source.recipe.outcomes)
     table = open_source(source)
     opened = Opened(table.label, list(table.columns), columns=dict(named), outcomes=outcomes)
     try:
-        opened.log = read_comparisons(source, **named, outcomes=outcomes)
+        given: dict[str, Any] = {**named, "outcomes": outcomes}
+        opened.log = read_comparisons(source, **given)
         return opened
     except InputError as error:
         opened.why = str(error)

@@ -30,6 +30,8 @@ def facts_of(held: Holdings) -> dict[str, str]:
         f"{by['median']:,.0f} in the middle",
         "models": f"{models:,}; {len(held.pairs):,} of {possible:,} pairs compared, {connected}",
     }
+    if held.part > 1:
+        facts["looked at"] = f"one user in {held.part}, for what follows"
     if told.decided:
         facts["left side"] = f"won {told.left_share:.0%} of the decided votes"
         p, df = told.gap

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,23 @@ def test_a_fit_of_votes_that_tell_nothing_is_doubted(make, doubted):
     assert bool(said) == doubted
     if doubted:
         assert er.doctor(log).findings[0].remedy in said  # what the doctor says of the log
+
+
+def test_of_a_long_log_some_users_are_looked_at_and_tell_the_same(monkeypatch):
+    log = er.read_comparisons(logs.plain(logs.votes(42, users=2000)))
+    whole = er.doctor(log)
+    monkeypatch.setattr("earnest.diagnostics.doctor_counts._MOST", 10_000)
+    part = er.doctor(log)
+    assert part.facts["looked at"] == "one user in 4, for what follows"
+    assert "looked at" not in whole.facts
+    assert part.codes == whole.codes == ()
+    assert (Holdings(log).evidence.decided / len(log)) == pytest.approx(0.8 / 4, rel=0.2)
+
+
+def test_the_advantage_of_the_better_model_is_what_it_is_however_many_votes():
+    found = []
+    for times in (1, 2000):
+        votes = _evidence(logs.votes(43, users=600)).votes
+        found.append(Evidence(replace(votes, n=votes.n * times)).advantage)
+    truth = np.mean([(1 / (1 + np.exp(b - a)) - 0.5) ** 2 for a, b in itertools.permutations(logs.SKILLS.values(), 2)])
+    assert found == pytest.approx([0.5 * truth**0.5] * 2, rel=0.15)  # half of the votes are attended
