@@ -68,7 +68,8 @@ _MEANING: tuple[tuple[str, str, str], ...] = (
         "order",
         "users alternate: a vote depends on the one before, which no variant here describes; weights and intervals "
         "take votes for independent given attentiveness",
-        "votes come in streaks: attention or habit lasts over several votes, which no variant here describes; "
+        "votes come in streaks: attention or habit lasts over several votes; where the log has times, try "
+        "attention=Drift() or casual=Habit(); where one of them is in, a richer one; "
         "intervals of users are too narrow",
     ),
     (

@@ -57,7 +57,8 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
         points: free vectors over which quantities are averaged, (draw, size); by default the fit's own alone.
 
     Returns:
-        data frame with user, model_a, model_b, winner, the context columns, comparisons and
+        data frame with user, model_a, model_b, winner, the context columns, comparisons (where the model does not
+        tell the order of the two models apart, each row is there in both orders, with the comparisons of both) and
         attentiveness: posterior mean m_u;
         weight: leave-one-out attentiveness m_(u,-n); where attention differs by comparison, that of the comparison;
         responsibility: Pr(z_n = 1 | data), attended to pick the better;

@@ -147,7 +147,7 @@ class Fit:
 
     @cached_property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: estimate} on the constrained scale; of effects shared across users, their posterior means."""
+        """{name: estimate}, axes as in `dims`, on the constrained scale; of shared effects their posterior means."""
         return {name: np.asarray(v) for name, v in self.table.unpack(NUMPY, self.free).items()} | self._of_effects(
             lambda effects: effects.mean
         )
@@ -173,7 +173,7 @@ class Fit:
 
     @cached_property
     def parameter_status(self) -> dict[str, np.ndarray]:
-        """{name: "interior" or "boundary" for each entry}: at a boundary a standard error means nothing."""
+        """{name: "interior" or "boundary", axes as in `dims`}: at a boundary a standard error means nothing."""
         return {
             p.name: np.where(p.prior.on_boundary(self.parameters[p.name]), "boundary", "interior")
             for p in self.table.parameters
@@ -181,7 +181,7 @@ class Fit:
 
     @cached_property
     def standard_errors(self) -> dict[str, np.ndarray]:
-        """{name: standard error} on the constrained scale (delta method); NaN at a boundary or where unknown."""
+        """{name: standard error}, axes as in `dims`, constrained scale (delta method); NaN at a boundary or unknown."""
         known = {p.name: _delta(self, p, self.free, self.covariance) for p in self.table.parameters}
         return known | self._of_effects(lambda effects: effects.sd)
 
@@ -191,6 +191,9 @@ class Fit:
         Normal intervals on the scale where the parameter is free of its bounds (log, logit, log-ratio; the value itself
         for skills), mapped back. They are centred on the mode of the density on that scale, which under "map" is not
         the transformed estimate. Conditional on the mode found.
+
+        Raises:
+            EarnestError: a level that is no probability between 0 and 1.
         """
         if not 0 < level < 1:
             raise EarnestError(f"level={level!r}: expected a probability between 0 and 1")
@@ -206,13 +209,16 @@ class Fit:
         return {} if self.effects is None or crossed is None else {crossed.effect: what(self.effects)}
 
     def responsibilities(self, log: ComparisonLog) -> np.ndarray:
-        """Pr(z_n = 1 | data): the probability that each comparison was attended, in the log's row order."""
+        """Pr(z_n = 1 | data): the probability that each comparison was attended, in row order, (comparison,)."""
         from .labels import responsibilities
 
         return responsibilities(self, log)
 
     def label_table(self, log: ComparisonLog) -> pd.DataFrame:
-        """Per-label quantities for every (user, model_a, model_b, winner) in the log. See `inference.labels`."""
+        """Per-label quantities for every (user, model_a, model_b, winner) in the log. See `inference.labels`.
+
+        Where the model does not tell the order of the two models apart, each row is there in both orders.
+        """
         from .labels import label_table
 
         return label_table(self, log)

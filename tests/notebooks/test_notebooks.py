@@ -42,6 +42,24 @@ def test_a_component_of_ones_own_keeps_more(root, runner, monkeypatch):
     assert with_it > 0.97 * without  # of 150 users; the full run keeps 9 % more
 
 
+@pytest.mark.notebook
+def test_attentive_workers_agree_with_others_on_pairs_the_fit_has_not_seen(root, runner, monkeypatch, shared_data):
+    monkeypatch.setenv("EARNEST_SMALL", "1")
+    monkeypatch.setenv("EARNEST_SHARED", str(shared_data.parents[1]))
+    said = runner.headline(runner.execute(root / "notebooks" / "05_real_votes.ipynb"))
+    top, bottom = (float(text) for text in re.findall(r"([\d.]+)%", said))
+    assert top > bottom + 5
+    assert top == pytest.approx(57, abs=4)
+
+
+@pytest.mark.notebook
+def test_designs_are_worth_what_the_plan_says(root, runner, monkeypatch):
+    monkeypatch.setenv("EARNEST_SMALL", "1")
+    said = runner.headline(runner.execute(root / "notebooks" / "06_designing_a_comparison_mode.ipynb"))
+    mean, low, high = (float(text) for text in re.findall(r"([\d.]+)%", said))
+    assert 85 < low <= mean <= high < 110
+
+
 def test_every_notebook_is_kept_executed_with_small_pictures(root):
     books = sorted((root / "notebooks").glob("*.ipynb"))
     assert books
