@@ -114,11 +114,13 @@ def _read(source: Any, votes: tuple[str, ...], columns: Mapping[str, str], rest:
     import shlex
 
     from .comparisons import InputError, read_comparisons
+    from .comparisons.sources import open_source
 
     try:
         given: dict[str, Any] = {**columns, **rest}
         return read_comparisons(source, **given)
     except InputError as error:
+        open_source(source)  # what is not there, or is no table, is no case for a doctor
         raise InputError(f"{error} Or see: earnest doctor {shlex.join(votes)}") from error
 
 

@@ -167,41 +167,69 @@ def _of_reading(opened: Opened) -> list[Finding]:
 def _unreadable(opened: Opened, files: list[str]) -> Diagnosis:
     """Of a source that cannot be read whatever is guessed."""
     seen = ", ".join(opened.seen[:30]) + (", ..." if len(opened.seen) > 30 else "")
-    known = " ".join(f"{_option(role)} {shlex.quote(column)}" for role, column in opened.columns.items())
-    if opened.missing:
-        role = opened.missing[0]
-        lacking = " and ".join(f"{WHAT[name]}" for name in opened.missing)
-        name = "COLUMN ".join(f"{_option(role)} " for role in opened.missing) + "COLUMN"
-        text = f"No column seems to say {lacking}. Columns: {seen}."
-        remedy = f"If there is one: earnest doctor {_quoted(files)} {name}{' ' + known if known else ''}."
-        code = "no_user" if role == "user" else "no_columns"
-        if role == "user":
-            remedy += (
-                " If there is none, votes of different people cannot be told apart: log who votes, under any name."
-            )
-    elif opened.unknown:
-        code = "unknown_words"
-        words = ", ".join(map(repr, opened.unknown[:8]))
-        text = f"The winner column has words of which nothing can be said: {words}."
-        remedy = (
-            "Say what they mean: "
-            + " ".join(f"--outcome {shlex.quote(word + '=model_a')}" for word in opened.unknown[:2])
-            + " (or =model_b, =tie)."
-        )
-    else:
-        code, text, remedy = "unreadable", opened.why, "Mend the file, and ask again."
-    why = text[0].lower() + text[1:]
+    finding, command = _why_unreadable(opened, files, seen), "earnest plan --users 200 --votes 20"
+    if finding.code == "export":
+        command = f"earnest import {_quoted(files)} --out votes.parquet"
     return Diagnosis(
         source=opened.label,
         facts={"columns": seen},
-        findings=(Finding(code, "stop", text, remedy),),
-        verdict=f"This file cannot tell who was paying attention yet: {why}",
+        findings=(finding,),
+        verdict=f"This log cannot tell who was paying attention: {finding.text[0].lower()}{finding.text[1:]}",
         model=None,
-        command="earnest plan --users 200 --votes 20",
+        command=command,
         python="er.plan(users=200, votes=20)",
         columns=opened.columns,
         outcomes=opened.outcomes,
     )
+
+
+def _why_unreadable(opened: Opened, files: list[str], seen: str) -> Finding:
+    if files and _is_export(files):
+        return Finding(
+            "export",
+            "stop",
+            "It is the export of a tool that collects votes, not yet a log of them.",
+            "The command below makes a log of it; ask again about that.",
+        )
+    if opened.sides:
+        return Finding(
+            "no_sides",
+            "stop",
+            f"The columns {opened.sides[0]!r} and {opened.sides[1]!r} say which model won, but none says which was "
+            "shown on which side.",
+            "Write model_a and model_b as they were shown, and the winner. If that is lost, toss a coin for each row, "
+            "and do not believe what is said of sides.",
+        )
+    if opened.missing:
+        lacking = " and ".join(WHAT[name] for name in opened.missing)
+        given = [f"{_option(role)} COLUMN" for role in opened.missing]
+        given += [f"{_option(role)} {shlex.quote(column)}" for role, column in opened.columns.items()]
+        remedy = f"If there is one: earnest doctor {_quoted(files)} {' '.join(given)}."
+        if "user" in opened.missing:
+            remedy += " If there is none, people cannot be told apart: log who votes, under any name."
+        code = "no_user" if opened.missing[0] == "user" else "no_columns"
+        return Finding(code, "stop", f"No column seems to say {lacking}. Columns: {seen}.", remedy)
+    if opened.unknown:
+        words = ", ".join(map(repr, opened.unknown[:8]))
+        given = [f"--outcome {shlex.quote(word + '=model_a')}" for word in opened.unknown[:2]]
+        return Finding(
+            "unknown_words",
+            "stop",
+            f"The winner column has words of which nothing can be said: {words}.",
+            f"Say what they mean: {' '.join(given)} (or =model_b, =tie).",
+        )
+    return Finding("unreadable", "stop", opened.why, "Mend the file, and ask again.")
+
+
+def _is_export(files: list[str]) -> bool:
+    """Whether `earnest import` reads them."""
+    from ..comparisons import EarnestError
+    from ..comparisons.exports import read_export
+
+    try:
+        return len(read_export(files[0] if len(files) == 1 else files)) > 0
+    except EarnestError:
+        return False
 
 
 def _next(diagnosis: Diagnosis, held: Holdings, files: list[str], opened: Opened) -> tuple[str, str]:

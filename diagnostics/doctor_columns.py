@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,7 +14,7 @@ from ..comparisons.sources import VIEW, Source
 from ..comparisons.sql import ident
 from .doctor_words_guessed import guess_outcomes, words
 
-__all__ = ["Profile", "likely_columns", "profiles"]
+__all__ = ["Profile", "chosen_and_rejected", "likely_columns", "profiles"]
 
 _ROWS, _VALUES = 100_000, 2_000
 _SIDES = (("a", "b"), ("1", "2"), ("left", "right"), ("first", "second"), ("x", "y"), ("one", "two"), ("l", "r"))
@@ -29,6 +29,7 @@ _USER = words(
     "email account client player reviewer grader subject member uid turker performer coder name ip session visitor "
     "cookie fingerprint author annotation"
 )
+_PERSON = _USER - words("name ip session visitor cookie fingerprint client account author annotation")
 _NO_USER = words(
     "model prompt question response answer text output category topic task domain lang language country time date "
     "timestamp turn score rating difficulty source dataset split version tokens length seconds duration dwell "
@@ -111,6 +112,15 @@ def likely_columns(seen: Mapping[str, Profile], named: Mapping[str, str]) -> dic
     return {role: chosen[role] for role in (*REQUIRED, *(r for r in chosen if r not in REQUIRED)) if role in chosen}
 
 
+def chosen_and_rejected(columns: Iterable[str]) -> tuple[str, str] | None:
+    """Columns that seem to name the model that was chosen and the one that was not."""
+    found = [
+        next((name for name in columns if wanted.intersection(_tokens(name))), None)
+        for wanted in (words("chosen winner preferred better won"), words("rejected loser dispreferred worse lost"))
+    ]
+    return (found[0], found[1]) if found[0] and found[1] else None
+
+
 def _tokens(name: str) -> list[str]:
     """The words of a column's name: modelA, model-a and "Model A" alike."""
     spaced = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name)
@@ -162,7 +172,7 @@ def _user_score(name: str, look: Profile) -> float:
         return 0.0
     known = name.lower() in USUAL["user"]
     if known or _USER.intersection(called):
-        return 2.0 + known
+        return 2.0 + known + 0.5 * bool(_PERSON.intersection(called))
     if _NO_USER.intersection(called) or len(look.values) < 8:
         return 0.0
     votes = look.rows / len(look.values)

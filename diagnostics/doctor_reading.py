@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import duckdb
+
 from ..comparisons import ComparisonLog, EarnestError, InputError, read_comparisons
 from ..comparisons.columns import REQUIRED, STANDARD, choose_columns
 from ..comparisons.frames import is_spark
 from ..comparisons.outcomes import Outcomes
 from ..comparisons.sources import Source, open_source
 from ..comparisons.sql import connect
-from .doctor_columns import Profile, likely_columns, profiles
+from .doctor_columns import Profile, chosen_and_rejected, likely_columns, profiles
 from .doctor_words_guessed import guess_outcomes, is_usual
 
 __all__ = ["WHAT", "Opened", "check_named", "open_log"]
@@ -42,6 +44,7 @@ class Opened:
         why: reading's own message, where it refused.
         missing: standard names without a column.
         unknown: words of the winner column of which nothing can be said.
+        sides: columns that name the model that was chosen and the one that was not, where nothing says which was where.
     """
 
     label: str
@@ -54,6 +57,7 @@ class Opened:
     why: str = ""
     missing: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    sides: tuple[str, str] | None = None
 
 
 def open_log(source: Any, named: Mapping[str, str], outcomes: Outcomes) -> Opened:
@@ -94,14 +98,18 @@ def _guess(table: Source, opened: Opened, named: Mapping[str, str]) -> None:
     """Fill in columns and outcomes of a source that reading refused."""
     with connect() as connection:
         table.attach(connection)
-        seen = profiles(table, connection)
+        try:
+            seen = profiles(table, connection)
+        except duckdb.Error as error:
+            raise table.explain(error) from error
     try:
         columns = choose_columns(table.label, list(table.columns), named).columns
         chosen = {name: columns[name] for name in REQUIRED}
     except InputError:
         if any(column not in table.columns for column in named.values()):
             raise
-        chosen = likely_columns(seen, named)
+        opened.sides = chosen_and_rejected(seen)
+        chosen = {} if opened.sides else likely_columns(seen, named)
         opened.columns = chosen
         for role in REQUIRED:
             if role in chosen and role not in named and chosen[role] != role:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import shlex
 import time
 from dataclasses import replace
@@ -272,3 +273,50 @@ def test_the_advantage_of_the_better_model_is_what_it_is_however_many_votes():
         found.append(Evidence(replace(votes, n=votes.n * times)).advantage)
     truth = np.mean([(1 / (1 + np.exp(b - a)) - 0.5) ** 2 for a, b in itertools.permutations(logs.SKILLS.values(), 2)])
     assert found == pytest.approx([0.5 * truth**0.5] * 2, rel=0.15)  # half of the votes are attended
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        (lambda f: f[f["user"].isin(["u0", "u1"])], {"few_users", "too_few"}),
+        (lambda f: f.groupby("user").head(3), {"few_votes"}),
+        (lambda f: f.drop(columns="winner"), {"no_columns"}),
+        (lambda f: f.assign(winner="nobody").head(40), {"unknown_words"}),
+        (lambda f: f.assign(model_b=f["model_b"].where(f.index % 50 > 0, f["model_a"])), {"bad_rows"}),
+        (lambda f: f.assign(winner=f["winner"].where(f.index % 9 > 0)), {"bad_rows"}),
+        (lambda f: f.rename(columns={"winner": "preferred", "model_a": "chosen model", "model_b": "rejected model"}), {"no_sides"}),
+        (lambda f: f.assign(session=f.index // 10).rename(columns={"user": "rater_uuid"}), {"guessed"}),
+    ],
+)  # fmt: skip
+def test_more_troubles(change, codes):
+    found = er.doctor(change(logs.plain(logs.votes(50, users=800))))
+    assert set(found.codes) == codes
+    if codes == {"guessed"}:
+        assert found.columns["user"] == "rater_uuid"  # who, not when
+
+
+def test_files_that_are_no_logs(tmp_path):
+    (tmp_path / "head.csv").write_text("user,model_a,model_b,winner\n")
+    empty = er.doctor(tmp_path / "head.csv")
+    assert (empty.codes, "no rows" in empty.verdict) == (("unreadable",), True)
+    (tmp_path / "prose.csv").write_text("hello world\nthis is not, a table\n")
+    with pytest.raises(er.InputError, match="prose.csv"):
+        er.doctor(tmp_path / "prose.csv")
+    (tmp_path / "none.csv").write_text("")
+    with pytest.raises(er.InputError, match="empty"):
+        er.doctor(tmp_path / "none.csv")
+
+
+def test_an_export_of_a_tool_is_told_by_name(tmp_path):
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    feedback = [
+        {
+            "id": str(k), "user_id": f"u{k % 3}", "type": "rating", "meta": {"arena": True, "model_id": "x", "message_id": "m"},
+            "data": {"rating": 1, "model_id": "x", "sibling_model_ids": ["y"]}, "snapshot": {"chat": {"messages": said}},
+        }
+        for k in range(9)
+    ]  # fmt: skip
+    (tmp_path / "export.json").write_text(json.dumps(feedback))
+    found = er.doctor(tmp_path / "export.json")
+    assert found.codes == ("export",)
+    assert found.command == f"earnest import {tmp_path / 'export.json'} --out votes.parquet"
