@@ -43,6 +43,7 @@ html_title = "Earnest"
 html_static_path = ["site/static"]
 html_css_files = ["earnest.css"]
 html_copy_source = False
+html_show_search_summary = False  # it would be fetched, which no browser does from the disk
 html_show_sourcelink = False
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}

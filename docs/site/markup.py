@@ -29,13 +29,14 @@ class Help(SphinxDirective):
             title = f"earnest {name}".strip()
             section = nodes.section(ids=[nodes.make_id(title)])
             section += nodes.title("", title)
-            section += nodes.literal_block("", command.get_help(context), language="text")
+            section += nodes.literal_block("", command.get_help(context), language="none")
             out.append(section)
         return out
 
 
 def _names_that_share_a_line(app, what, name, obj, options, lines):
     # "alpha, beta: shapes" would be read as a beta of the type alpha
+    lines[:] = [line.replace("model.md", ":doc:`model.md </docs/model>`") for line in lines]
     lines[:] = [re.sub(r"^( +\w+(?:, \w+)+): ", lambda found: found[0].replace(", ", ","), line) for line in lines]
 
 

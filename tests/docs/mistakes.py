@@ -158,7 +158,7 @@ def message(name):
             MISTAKES[name]()
         except er.EarnestError as error:
             words = str(error)
-    return "\n".join(textwrap.wrap(words, 116, break_long_words=False, break_on_hyphens=False)) + "\n"
+    return "\n".join(textwrap.wrap(words, 80, break_long_words=False, break_on_hyphens=False)) + "\n"
 
 
 if __name__ == "__main__":

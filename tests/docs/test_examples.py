@@ -11,7 +11,7 @@ import earnest as er
 from .pages import PAGES, blocks, commands, python, run_command, run_python
 
 # Blocks that show what is printed or written elsewhere: no language, nothing to run.
-SHOWN = {"", "text", "stan", "yaml", "toml", "json", "{toctree}", "{eval-rst}", "{earnest-help}"}
+SHOWN = {"", "none", "text", "stan", "yaml", "toml", "json", "{toctree}", "{eval-rst}", "{earnest-help}"}
 ELSEWHERE = {"docs/cluster.md": "tests/spark"}  # the whole page
 RUN = [page for page in PAGES if page != "README.md" and page not in ELSEWHERE and blocks(page)]
 
