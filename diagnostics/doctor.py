@@ -10,7 +10,7 @@ from ..comparisons.files import is_path
 from ..comparisons.outcomes import Outcomes
 from .doctor_counts import Holdings
 from .doctor_finding import Finding
-from .doctor_findings import findings, fixed_sides
+from .doctor_findings import findings
 from .doctor_findings_users import contrary
 from .doctor_reading import WHAT, Opened, check_named, open_log
 from .doctor_words import as_html, as_text, facts_of, headline
@@ -131,7 +131,7 @@ def _model(held: Holdings) -> tuple[BehaviorModel, str]:
     model = usual(held.ties > 0)
     if contrary(held):
         model = replace(model, preference=TasteGroups(2, ties=Davidson() if held.ties > 0 else None))
-    if fixed_sides(held):
+    if held.sides_fixed:
         model = replace(model, casual=CoinFlip())
     if held.gold is not None:
         model = replace(model, gold=Gold())

@@ -21,6 +21,7 @@ __all__ = ["Holdings"]
 
 _MOST = 2_000_000
 """Votes of which the tests look; of a longer log at those of some of its users."""
+_FIXED, _REPEATS = 0.95, 50
 _DWELL = re.compile(
     r"dwell|duration|elapsed|latency|seconds|time_?spent|(response|reaction|reading)_?time|(^|_)(rt|ms|secs?)$"
 )
@@ -104,6 +105,21 @@ class Holdings:
     def fixed(self) -> float:
         """Share of the votes that show their pair in its more frequent order: 0.5 where sides are shuffled."""
         return sum(max(ways) for ways in self.pairs.values()) / max(self.votes, 1)
+
+    @cached_property
+    def fixed_for_users(self) -> float:
+        """The same within users, of pairs that a user saw more than once; 0 where there are too few such votes."""
+        found = self.log.query(
+            "SELECT sum(greatest(n - k, k)) AS most, sum(n) AS n FROM (SELECT count(*) AS n, "
+            'count(*) FILTER (model_a < model_b) AS k FROM log GROUP BY "user", least(model_a, model_b), '
+            "greatest(model_a, model_b) HAVING n > 1)"
+        ).to_pylist()[0]
+        return float(found["most"] / found["n"]) if (found["n"] or 0) >= _REPEATS else 0.0
+
+    @property
+    def sides_fixed(self) -> bool:
+        """Whether pairs are shown in one order, to all or to each user, so that side and model cannot be told apart."""
+        return self.votes >= 20 and max(self.fixed, self.fixed_for_users) > _FIXED
 
     @cached_property
     def islands(self) -> list[list[str]]:

@@ -10,7 +10,7 @@ from .doctor_finding import Finding, listed
 from .doctor_findings_columns import of_columns
 from .doctor_findings_users import of_users
 
-__all__ = ["findings", "fixed_sides"]
+__all__ = ["findings"]
 
 _LEANS, _LEANS_MUCH = 0.05, 0.15
 
@@ -20,11 +20,6 @@ def findings(held: Holdings) -> list[Finding]:
     found = [finding for rule in _RULES for finding in rule(held)]
     order = {"stop": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
-
-
-def fixed_sides(held: Holdings) -> bool:
-    """Whether pairs were nearly always shown in one order, so that a side and a model cannot be told apart."""
-    return held.fixed > 0.95 and held.votes >= 20
 
 
 def _few_users(held: Holdings) -> Iterator[Finding]:
@@ -51,7 +46,7 @@ def _ties(held: Holdings) -> Iterator[Finding]:
 
 def _signal(held: Holdings) -> Iterator[Finding]:
     found = no_signal(held.evidence)
-    if found is not None and not (held.evidence.decided and fixed_sides(held)):
+    if found is not None and not (held.evidence.decided and held.sides_fixed):
         yield found
 
 
@@ -76,19 +71,20 @@ def _connected(held: Holdings) -> Iterator[Finding]:
             "Trust the order, cut by a share of the votes (earnest threshold FIT --criterion 'share>=0.5'); a third "
             "model or known answers would fix the scale.",
         )
-    if fixed_sides(held):
+    if held.sides_fixed:
         yield Finding(
             "fixed_sides",
             "warning",
-            f"{held.fixed:.0%} of the votes show their pair in one and the same order: a "
-            "better model and a favoured side look the same.",
+            f"{max(held.fixed, held.fixed_for_users):.0%} of the votes show their pair in one order, the same for "
+            f"{'all' if held.fixed >= held.fixed_for_users else 'a user'}: a better model and a favoured side look the "
+            "same.",
             "Shuffle the sides. The suggested model takes careless users to toss a coin, which is an assumption.",
         )
 
 
 def _sides(held: Holdings) -> Iterator[Finding]:
     told = held.evidence
-    if told.decided < FEW or fixed_sides(held):
+    if told.decided < FEW or held.sides_fixed:
         return
     lean = told.left_share - 0.5
     if abs(lean) > _LEANS and abs(lean) / (told.noise / told.decided) ** 0.5 > 5:

@@ -24,7 +24,11 @@ def contrary(held: Holdings) -> bool:
     told = held.evidence
     opposed = told.gap[0] >= 0.01 and told.consistent > 4
     n, p = told.against
-    return held.by_user["median"] >= 4 and (opposed or (p < 1e-4 and n >= 0.05 * held.by_user["users"]))
+    return (
+        not held.sides_fixed
+        and held.by_user["median"] >= 4
+        and (opposed or (p < 1e-4 and n >= 0.05 * held.by_user["users"]))
+    )
 
 
 def tells_users(held: Holdings) -> bool:

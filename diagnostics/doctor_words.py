@@ -41,7 +41,7 @@ def facts_of(held: Holdings) -> dict[str, str]:
                 if p < 0.01
                 else f"none to be seen (p {_p(p)})"
             )
-        if told.signal and told.decided >= 20 and by["several"] >= 0.5:
+        if told.signal and told.decided >= 20 and by["several"] >= 0.5 and not held.sides_fixed:
             facts["users differ"] = (
                 f"yes; a typical rating would correlate about {told.reliability:.1f} with the truth"
                 if told.differ[0] > 2
@@ -63,6 +63,8 @@ def headline(diagnosis: Diagnosis, held: Holdings) -> str:
     warned = [finding for finding in diagnosis.findings if finding.severity == "warning"]
     number = "One thing" if len(warned) == 1 else f"{len(warned)} things"
     odd = f" {number} to look at first, below." if warned else ""
+    if held.sides_fixed:
+        return f"This log can tell who was paying attention only if who does not favours no side.{odd}"
     if held.evidence.differ[0] > 2 and held.evidence.signal:
         return f"This log can tell who was paying attention.{odd}"
     return f"This log can be fitted, but will tell little of single users.{odd}"

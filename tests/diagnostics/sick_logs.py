@@ -149,6 +149,24 @@ def sides_never_swapped() -> pd.DataFrame:
     return plain(votes(22, shuffle=False))
 
 
+def habits_and_no_shuffling_for_a_user(seed: int = 33) -> pd.DataFrame:
+    """Nobody attends; everyone has a side of their own, and a user sees every pair in one order."""
+    rng, rows = np.random.default_rng(seed), []
+    for u in range(200):
+        side, forth = rng.beta(1.5, 1.5), rng.random() < 0.5
+        for _ in range(20):
+            a, b = sorted(rng.choice(list(SKILLS), 2, replace=False), reverse=not forth)
+            rows.append((f"u{u}", a, b, "model_a" if rng.random() < side else "model_b"))
+    return pd.DataFrame(rows, columns=["user", "model_a", "model_b", "winner"])
+
+
+def habits(seed: int = 33) -> pd.DataFrame:
+    """The same, but shuffled."""
+    frame, turn = habits_and_no_shuffling_for_a_user(seed), np.random.default_rng(seed + 1000).random(4000) < 0.5
+    a, b = frame["model_a"], frame["model_b"]
+    return frame.assign(model_a=a.where(turn, b), model_b=b.where(turn, a))
+
+
 def all_alike() -> pd.DataFrame:
     return plain(votes(23, eta=0.8, users=600))
 
@@ -229,6 +247,8 @@ TROUBLES = {
     opposed_halves: {"contrarians"},
     contrary_fifth: {"contrarians"},
     sides_never_swapped: {"fixed_sides"},
+    habits_and_no_shuffling_for_a_user: {"fixed_sides", "one_sided"},  # some never changed sides, which is true
+    habits: {"no_signal", "one_sided"},
     all_alike: {"users_alike"},
     with_dwell_and_time: set(),
     with_categories: set(),

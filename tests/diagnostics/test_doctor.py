@@ -320,3 +320,16 @@ def test_an_export_of_a_tool_is_told_by_name(tmp_path):
     found = er.doctor(tmp_path / "export.json")
     assert found.codes == ("export",)
     assert found.command == f"earnest import {tmp_path / 'export.json'} --out votes.parquet"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_habits_of_side_are_no_taste(seed):
+    """Who always clicks left is consistent, too: where sides are shuffled it is nothing, else it is said that it may be."""
+    frame = logs.habits_and_no_shuffling_for_a_user(60 + seed)
+    unshuffled, shuffled = er.doctor(frame), er.doctor(logs.habits(60 + seed))
+    assert "fixed_sides" in unshuffled.codes
+    assert not {"contrarians", "no_signal"} & set(unshuffled.codes)
+    assert "only if" in unshuffled.verdict
+    assert "users differ" not in unshuffled.facts
+    assert "contrarians" not in shuffled.codes
+    assert not shuffled.can_tell
