@@ -121,7 +121,7 @@ def _read(source: Any, votes: tuple[str, ...], columns: Mapping[str, str], rest:
         return read_comparisons(source, **given)
     except InputError as error:
         open_source(source)  # what is not there, or is no table, is no case for a doctor
-        raise InputError(f"{error} Or see: earnest doctor {shlex.join(votes)}") from error
+        raise InputError(f"{str(error).rstrip('.')}. Or see: earnest doctor {shlex.join(votes)}") from error
 
 
 _REQUIRED = ("user", "model_a", "model_b", "winner")

@@ -173,10 +173,11 @@ class ThresholdCurve:
                 f"Over the posterior the best threshold lies between {interval[0]:.3f} and {interval[1]:.3f} (90 %)."
             )
         # A wanted share of the labels is a matter of ranking alone.
-        warning = "" if self.doubt is None else self.doubt()
-        if not warning and name != "share" and self.scale is not None:
+        doubt = "" if self.doubt is None else self.doubt()
+        warning = doubt
+        if not doubt and name != "share" and self.scale is not None:
             warning = self.scale.warning
-        said += [text for text in (warning, self.caveat) if text]
+        said = [text for text in (doubt, *said, "" if doubt else warning, self.caveat) if text]
         return Recommendation(
             float(row["threshold"]),
             int(row["users"]),

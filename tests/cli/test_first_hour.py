@@ -57,6 +57,7 @@ def test_a_log_that_cannot_tell_says_so_at_every_step(earnest, tmp_path, monkeyp
         output = earnest(*step).output
         assert "Trust neither threshold nor ranking: " in output
         assert why in output
+        assert output.index(why) < output.index("no filter")  # first of all
         assert help_ in output
         assert "Only the ranking" not in output  # not even that
     told = json.loads(earnest("threshold", "fit", "--json").stdout)
