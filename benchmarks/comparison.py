@@ -105,17 +105,17 @@ def judged(rating, eta, cut):
     return {"ranks": ranks, "own cut": np.nan if cut is None else worth(eta, rating >= cut), "best cut": best}
 
 
-def told_by(seed):
-    truth = MODEL.simulate(users=500, comparisons_per_user=20, models=4, seed=seed, parameters=TRUE)
+def told_by(seed, users=500):
+    truth = MODEL.simulate(users=users, comparisons_per_user=20, models=4, seed=seed, parameters=TRUE)
     eta = pd.Series(np.asarray(truth.attentiveness["attentiveness"]), truth.attentiveness["user"])
     return truth.log, truth.log.to_arrow().to_pandas(), eta
 
 
-def filters(logs):
+def filters(logs, users=500):
     rows = []
-    er.fit_em(MODEL, told_by(logs)[0])  # compiles
+    er.fit_em(MODEL, told_by(logs, users)[0])  # compiles
     for seed in range(logs):
-        log, votes, eta = told_by(seed)
+        log, votes, eta = told_by(seed, users)
         start = time.perf_counter()
         fit = er.fit_em(MODEL, log)
         best = er.thresholds(fit).recommend()

@@ -8,12 +8,14 @@ import pytest
 
 import earnest as er
 
+from .docs.pages import python
+
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3], ids=["fit", "watch", "sample", "trust"])
 def test_the_python_examples_run_as_they_stand(root, tmp_path, number):
-    examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    examples = python("README.md")
     assert len(examples) == 4
-    example = examples[number]
+    example = examples[number].code
     assert len(example.strip().splitlines()) <= 15
     model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
     model.simulate(users=300, comparisons_per_user=20, models=3, texts=True).log.write(tmp_path / "votes.csv")

@@ -23,8 +23,9 @@ def log(rows=("ann,apple,berry,model_a", "bob,berry,apple,model_b", "ann,apple,b
     return er.read_comparisons(table(rows, **columns))
 
 
-def some(users=40):
-    return DAVIDSON.simulate(users=users, comparisons_per_user=10, models=3, seed=0, texts=True).log
+def some(users=120):
+    crowd = {"attentiveness_alpha": 0.7, "attentiveness_beta": 0.7}
+    return DAVIDSON.simulate(users, 15, models=4, seed=3, parameters=crowd, texts=True).log
 
 
 def missing_column():
@@ -99,7 +100,7 @@ def out_of_reach():
 
 
 def another_log():
-    er.predictive_check(er.fit_em(DAVIDSON, some()), some(users=41))
+    er.predictive_check(er.fit_em(DAVIDSON, some()), some(users=121))
 
 
 def report_over_a_file():

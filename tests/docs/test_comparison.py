@@ -33,7 +33,7 @@ def test_rules_of_thumb():
 
 def test_filters_in_small(monkeypatch):
     monkeypatch.setattr(comparison, "RULES", {"every vote": comparison.RULES["every vote"]})
-    table = comparison.filters(1)
+    table = comparison.filters(1, users=120)
     assert table.loc["every vote", "own cut"] == 1
     assert table.loc["Earnest", "own cut"] > 1
     assert table.loc["attentiveness known", "best cut"] > table.loc["Earnest", "best cut"]

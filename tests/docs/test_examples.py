@@ -21,7 +21,9 @@ def votes(tmp_path_factory):
     """A log with texts, as files of several forms."""
     folder = tmp_path_factory.mktemp("votes")
     model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
-    log = model.simulate(users=120, comparisons_per_user=15, models=3, texts=True, seed=5).log
+    crowd = {"attentiveness_alpha": 0.7, "attentiveness_beta": 0.7}
+    # as in the gallery, so that one compilation serves all pages
+    log = model.simulate(users=120, comparisons_per_user=15, models=4, seed=3, parameters=crowd, texts=True).log
     for suffix in ("csv", "parquet"):
         log.write(folder / f"votes.{suffix}")
     return folder
