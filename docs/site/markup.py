@@ -40,6 +40,26 @@ def _names_that_share_a_line(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"^( +\w+(?:, \w+)+): ", lambda found: found[0].replace(", ", ","), line) for line in lines]
 
 
+_SECTION = re.compile(r" *(Args|Attributes|Class attributes|Returns|Raises|Yields|Example|Examples|Note|Notes):")
+
+
+def _formulas_and_code(app, what, name, obj, options, lines):
+    # an indented block after a paragraph is shown as it stands; as it is, it would be read as a quotation
+    out, hanging = [], ""
+    for line in lines:
+        reference = re.match(r" *(?=Reference: )", line)
+        hanging = reference[0] + " " if reference else hanging if line.startswith(hanging) else ""
+        if hanging and not reference:  # a reference of several lines is one paragraph
+            line = hanging[:-1] + line.strip()
+        if len(out) > 1 and line.strip() and not out[-1].strip():
+            before = next((text for text in reversed(out) if text.strip()), "")
+            deeper = len(line) - len(line.lstrip()) > len(before) - len(before.lstrip())
+            if deeper and not _SECTION.fullmatch(before) and not before.rstrip().endswith("::"):
+                out += [f"{' ' * (len(before) - len(before.lstrip()))}::", ""]
+        out.append(line)
+    lines[:] = out
+
+
 _AS_WRITTEN = {}
 
 
@@ -62,6 +82,7 @@ def _door(app, error):
 def setup(app):
     app.add_directive("earnest-help", Help)
     app.connect("autodoc-process-docstring", _names_that_share_a_line, priority=100)
+    app.connect("autodoc-process-docstring", _formulas_and_code, priority=100)
     app.connect("autodoc-process-docstring", _before, priority=200)  # Sphinx's own are at 500
     app.connect("autodoc-process-docstring", _after, priority=900)
     app.connect("build-finished", _door)
