@@ -40,8 +40,9 @@ __all__ = ["MarginalEM", "em_step", "starting_points"]
 # Nodes are placed anew when a free parameter has moved this far, or by two posterior widths of the user with the most
 # comparisons; between, EM is exact on fixed nodes.
 _STALE = 0.1
-# A curvature is measured anew when a free parameter has moved this far: by so much it may be off.
-_BENT = 1e-4
+# A curvature is measured anew on the way when a free parameter has moved this far, or the point this many standard
+# deviations; and at the end by so much it may be off.
+_BENT, _BENT_SDS, _STRAIGHT = 0.01, 0.02, 1e-4
 # The metric of the M-step is measured anew when a free parameter has moved this far (and at least every 20 steps).
 _FAR = 0.3
 
@@ -268,11 +269,14 @@ class MarginalEM:
                     break
                 continue
             centre, value, slope, share = candidate, new, new_slope, 1.0
-            if np.max(np.abs(centre - measured)) > _BENT:
+            way = centre - measured
+            if np.max(np.abs(way)) > _BENT or abs(way @ total @ way) > _BENT_SDS**2:
                 # The curvature of where it was is no guide here: with it the steps would turn round before the mode.
                 total, measured = self.hessian(centre) + change[2], centre
             if np.max(np.abs(move)) < 1e-6:  # the next one, as Newton's go, would be a millionth of that
                 break
+        if np.max(np.abs(centre - measured)) > _STRAIGHT:
+            total = self.hessian(centre) + self._log_jacobian(centre)[2]
         return centre, total
 
     def settled(self, free: np.ndarray, jacobian: bool = False) -> AtRest:
