@@ -339,7 +339,21 @@ def tables(rows):
         for _, at in verdicts(rows, REGISTERED).iterrows()
     ]
     titles = ["difference", "mean", "95 % over openings", "95 % over seeds", "so it is"]
-    return {"real arms": markdown(head, lines), "real claims": markdown(titles, said)}
+    made = {"real arms": markdown(head, lines), "real claims": markdown(titles, said)}
+    return made | {"real lengths": lengths(rows)}
+
+
+def lengths(rows):
+    """Every run's reward beside how far it went; added when the arms had been seen, to explain them."""
+    results = Results(rows)
+    base, lines = results.line(None, BASE)["reward"], []
+    for arm in (arm for arm in REGISTERED["arms"]["every"] if results.seeds(arm)):
+        runs = [results.line(seed, arm) for seed in results.seeds(arm)]
+        each = [f"{run['reward'] - base:+.3f} at {run['kl']:.3f}" for run in runs]
+        slope = np.mean([(run["reward"] - base) / np.sqrt(run["kl"]) for run in runs])
+        lines.append([arm, *each, f"{slope:.3f}"])
+    seeds = [f"seed {seed}: reward added, at a KL of" for seed in results.seeds("all")]
+    return markdown(["arm", *seeds, "reward added over root KL, mean"], lines)
 
 
 def _signed(at, name):

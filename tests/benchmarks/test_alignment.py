@@ -231,6 +231,7 @@ def test_the_page_says_what_the_real_model_s_run_found(root):
     from alignment import tier_b
 
     rows = tier_b.read(tier_b.FOUND)
+    assert len(rows) == 1 + 3 * 5  # the base, and every arm of three seeds
     page = (root / "docs" / "alignment.md").read_text(encoding="utf-8")
     for table in tier_b.tables(rows).values():
         assert table in page
