@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from .atomic import atomic_file
 from .context import label_match, relation
@@ -124,15 +127,15 @@ def write_preferences(
             raise EarnestError(f"{option}={value!r}: expected one of {', '.join(known)}")
     options = copy_options(path, (".jsonl", ".ndjson", ".parquet"))
     keys = KeyColumns(prompt_id, prompt_text, response_prompt, response_model, response_text)
-    export = _Export.prepare(log, fit, prompts, responses, keys)
-    counts = export.count()
-    if counts["missing"] and missing == "refuse":
-        raise export.first_missing()
-    if counts["noisy"] and noise == "refuse":
-        raise export.first_noisy(counts["noisy"])
-    with atomic_file(path) as temporary:
-        target = literal(str(temporary))
-        written = log.execute(f"COPY ({export.select(noise)}) TO {target} ({options})", **export.tables)
+    with TemporaryDirectory(prefix="earnest-labels-") as folder:
+        export = _Export.prepare(log, fit, prompts, responses, keys, Path(folder))
+        counts = export.count()
+        if counts["missing"] and missing == "refuse":
+            raise export.first_missing()
+        if counts["noisy"] and noise == "refuse":
+            raise export.first_noisy(counts["noisy"])
+        with atomic_file(path) as temporary:
+            written = log.execute(f"COPY ({export.select(noise)}) TO {literal(str(temporary))} ({options})")
     return PreferenceSummary(
         path=os.fspath(path),
         comparisons=len(log),
@@ -154,11 +157,12 @@ class _Export:
     first: Text
     second: Text
     labels: str
-    tables: Mapping[str, pa.Table]
     context: tuple[str, ...]
 
     @classmethod
-    def prepare(cls, log: ComparisonLog, fit: Fitted | None, prompts: Any, responses: Any, keys: KeyColumns) -> _Export:
+    def prepare(
+        cls, log: ComparisonLog, fit: Fitted | None, prompts: Any, responses: Any, keys: KeyColumns, folder: Path
+    ) -> _Export:
         first, second = response_texts(log, responses, keys)
         prompt = prompt_text(log, prompts, keys)
         if prompt is None and not first.messages:
@@ -166,8 +170,7 @@ class _Export:
                 f"{log.source}: there are no texts for the prompts: the log has no column prompt; name it when reading "
                 "the log (prompt=, --prompt)"
             )
-        labels, tables = _labels(log, fit)
-        return cls(log, prompt, first, second, labels, tables, () if fit is None else fit.context)
+        return cls(log, prompt, first, second, _labels(log, fit, folder), () if fit is None else fit.context)
 
     @property
     def conversational(self) -> bool:
@@ -204,7 +207,7 @@ class _Export:
         )
 
     def _query(self, sql: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.log.query(sql, **self.tables).to_pylist()[0]
+        found: dict[str, Any] = self.log.query(sql).to_pylist()[0]
         return found
 
     def count(self) -> dict[str, int]:
@@ -270,12 +273,27 @@ class _Export:
 _MISSING = "prompt IS NULL OR a IS NULL OR b IS NULL"
 
 
-def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.Table]]:
-    """The join with the fit's numbers for each vote, and the table that it needs."""
+def _labels(log: ComparisonLog, fit: Fitted | None, folder: Path) -> str:
+    """The join with the fit's numbers for each vote, which are put into a file: of a long log they are many."""
     if fit is None:
-        return "", {}
-    frame = fit.label_table(log)
+        return ""
     keys, matches = label_match(log, fit.context)
+    path = folder / "labels.parquet"
+    with closing(_Writer(path)) as writer:
+        for frame in fit.label_blocks(log):
+            _check_labels(frame, keys)
+            writer.write(pd.DataFrame(frame[[*keys, *_LABELS]]))
+    join = f"LEFT JOIN read_parquet({literal(str(path))}) labels ON {matches}"
+    lost = log.query(
+        f'SELECT min("row") AS r, count(*) AS n FROM {relation(fit.context)} log {join} WHERE labels."user" IS NULL'
+    ).to_pylist()[0]
+    if lost["n"]:
+        raise EarnestError(f"{log.place(lost['r'])}: the fit says nothing about this vote; fit or score this log first")
+    return join
+
+
+def _check_labels(frame: pd.DataFrame, keys: list[str]) -> None:
+    """Raise an `EarnestError` unless each vote of these users has one row of finite numbers."""
     finite = np.isfinite(frame[list(_LABELS)].to_numpy(dtype=np.float64)).all(axis=1)
     finite |= (frame["winner"] == "tie").to_numpy()  # a tie has no flip rate, and is not exported
     if not finite.all():
@@ -285,12 +303,24 @@ def _labels(log: ComparisonLog, fit: Fitted | None) -> tuple[str, dict[str, pa.T
         )
     if frame.duplicated(keys).any():
         raise EarnestError("the fit's label table has several rows for one kind of vote; fit again on this log")
-    table = pa.Table.from_pandas(pd.DataFrame(frame[[*keys, *_LABELS]]), preserve_index=False)
-    join = f"LEFT JOIN earnest_labels labels ON {matches}"
-    lost = log.query(
-        f'SELECT min("row") AS r, count(*) AS n FROM {relation(fit.context)} log {join} WHERE labels."user" IS NULL',
-        earnest_labels=table,
-    ).to_pylist()[0]
-    if lost["n"]:
-        raise EarnestError(f"{log.place(lost['r'])}: the fit says nothing about this vote; fit or score this log first")
-    return join, {"earnest_labels": table}
+
+
+class _Writer:
+    """A Parquet file, filled by data frames of one kind. What is no number is text, also where all of it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: pq.ParquetWriter | None = None
+
+    def write(self, frame: pd.DataFrame) -> None:
+        kinds = [
+            (name, pa.from_numpy_dtype(dtype) if pd.api.types.is_numeric_dtype(dtype) else pa.string())
+            for name, dtype in frame.dtypes.items()
+        ]
+        schema = pa.schema(kinds)
+        self._file = self._file or pq.ParquetWriter(self._path, schema)
+        self._file.write_table(pa.Table.from_pandas(frame, schema=self._file.schema, preserve_index=False))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

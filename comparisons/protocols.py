@@ -1,5 +1,6 @@
 """What this wing needs from a fit, so that it need not import the wings that are built on it."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
@@ -27,6 +28,10 @@ class Fitted(Protocol):
         Columns: user, model_a, model_b, winner, the context; attentiveness, weight, label_noise,
         label_noise_posterior, responsibility.
         """
+        ...
+
+    def label_blocks(self, log: "ComparisonLog") -> "Iterator[pd.DataFrame]":
+        """The same in pieces, each with all votes of some users."""
         ...
 
 

@@ -46,6 +46,7 @@ WIDEST = 1.5
 LEVEL = 0.9
 _STARTS = 200  # draws of a posterior that say where it lies
 _MOST_USERS = 3_000  # of larger logs so many, evenly, stand for all
+_NEARLY_ALL = 200_000  # and for the slope at the estimate no more than these
 _GRID = 2.0 * np.sinh(np.linspace(-1.0, 1.0, 4001) * np.arcsinh(5e3))  # logits, denser in the middle
 
 
@@ -226,35 +227,37 @@ def _log_likelihood(model: BehaviorModel, counts: Counts, free: np.ndarray) -> F
     """Log-likelihood and gradient of all users, without priors.
 
     Of many users some, evenly, stand for all (but for gold users, who are few and tell most): with s their share, log L
-    is taken to be log L_some / s + log L_gold, tilted so that its slope at the estimate is that of all users. The top
-    is then where it is, and the fall away from it is estimated (Jordan, Lee and Yang 2019, JASA 114: surrogate
-    likelihoods).
+    is taken to be log L_some / s + log L_gold, tilted so that its slope at the estimate is that of all users (of a long
+    log, of `_NEARLY_ALL`). The top is then where it is, and the fall away from it is estimated (Jordan, Lee and Yang
+    2019, JASA 114: surrogate likelihoods).
     """
-    gold = model.attends(counts.users)
-    usual = np.flatnonzero(~gold)
-    if len(usual) <= _MOST_USERS:
+    if np.sum(~model.attends(counts.users)) <= _MOST_USERS:
         return MarginalEM(model, workload(counts).problem, prior=False).value_and_slope
-    chosen = np.zeros(len(gold), dtype=bool)
-    chosen[usual[evenly(len(usual), _MOST_USERS)]] = True
-    share = chosen.sum() / len(usual)
-    parts = [(1.0 / share, chosen)] + ([(1.0, gold)] if gold.any() else [])
-    engines = [
-        (weight, MarginalEM(model, workload(restricted(counts, users)).problem, prior=False)) for weight, users in parts
-    ]
-
-    def surrogate(z: np.ndarray) -> tuple[float, np.ndarray]:
-        told = [(weight, *engine.value_and_slope(z)) for weight, engine in engines]
-        return sum(weight * value for weight, value, _ in told), sum(
-            (weight * slope for weight, _, slope in told), zero
-        )
-
-    zero = np.zeros(free.size)
-    every = MarginalEM(model, workload(counts).problem, prior=False)
-    tilt = every.value_and_slope(free)[1] - surrogate(free)[1]
+    surrogate = _by_some(model, counts, free.size, _MOST_USERS)
+    tilt = _by_some(model, counts, free.size, _NEARLY_ALL)(free)[1] - surrogate(free)[1]
 
     def log_likelihood(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = surrogate(z)
         return value + float(tilt @ (z - free)), slope + tilt
+
+    return log_likelihood
+
+
+def _by_some(model: BehaviorModel, counts: Counts, size: int, most: int) -> Function:
+    """Log-likelihood and gradient (size,) of all users by no more than so many, evenly, and the gold ones."""
+    gold = model.attends(counts.users)
+    usual = np.flatnonzero(~gold)
+    chosen = np.zeros(len(gold), dtype=bool)
+    chosen[usual[evenly(len(usual), most)]] = True
+    parts = [(len(usual) / chosen.sum(), chosen)] + ([(1.0, gold)] if gold.any() else [])
+    engines = [
+        (weight, MarginalEM(model, workload(restricted(counts, users)).problem, prior=False)) for weight, users in parts
+    ]
+
+    def log_likelihood(z: np.ndarray) -> tuple[float, np.ndarray]:
+        told = [(weight, *engine.value_and_slope(z)) for weight, engine in engines]
+        slope = sum((weight * slope for weight, _, slope in told), np.zeros(size))
+        return sum(weight * value for weight, value, _ in told), slope
 
     return log_likelihood
 

@@ -14,10 +14,12 @@ from ..comparisons.errors import EarnestError
 from ..comparisons.names import among, as_names, places
 from ..models.behavior import BehaviorModel
 from .draws import free_draws
-from .labels import label_table
+from .labels import label_blocks, label_table
 from .results import Fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..comparisons.cells import Counts
     from ..comparisons.export import PreferenceSummary
     from ..comparisons.log import ComparisonLog
@@ -97,6 +99,10 @@ class _Posterior:
     def label_table(self, log: ComparisonLog) -> pd.DataFrame:
         """See `Fitted`: each quantity's mean over draws of the globals."""
         return label_table(self._fit, log, self._points)
+
+    def label_blocks(self, log: ComparisonLog) -> Iterator[pd.DataFrame]:
+        """The same in pieces of some users each."""
+        return label_blocks(self._fit, log, self._points)
 
 
 def fitted(source: Fit | Any, log: ComparisonLog) -> Fitted:

@@ -7,6 +7,7 @@ cell.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,16 +36,19 @@ from .label import fixed_point
 from .marginal import Problem, chances_of, log_posterior_by_kind, nodes_at
 from .merge import Joined, join, usable_schema
 from .nodes import Nodes
+from .posteriors import few_alike
 from .results import Fit
+from .sampled_users import votes_of
 from .scoring import count_for
 from .users import Workload, workload
 
-__all__ = ["label_entries", "label_table", "pattern_labels", "responsibilities", "restricted"]
+__all__ = ["label_blocks", "label_entries", "label_table", "pattern_labels", "responsibilities", "restricted"]
 
+_BLOCK = 32_768  # users whose votes are labelled at once
+_MANY = 65_536  # users from whom effective labels are computed; as many more would change them by a 300th at most
 _QUANTITIES, _RATES = ("attentiveness", "responsibility", "weight"), ("label_noise", "label_noise_posterior")
 
 
-@float64
 def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) -> pd.DataFrame:
     """Quantities of every (user, model_a, model_b, winner[, context]) that occurs in a log.
 
@@ -67,18 +71,31 @@ def label_table(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) 
         label_noise_posterior: (1 - responsibility) times the probability that an attentive user would have chosen the
             other response; NaN for ties. Of users who attend to pick the worse, both count what was attended as wrong.
     """
+    return pd.concat(label_blocks(fit, log, points), ignore_index=True)
+
+
+def label_blocks(fit: Fit, log: ComparisonLog, points: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
+    """The same in pieces, some ten thousand users each: of a long log the whole may be larger than memory."""
+    joined, schema = _with_history(fit, log)
+    items = None if fit.effects is None else _item_names(fit, log)
+    for some in joined.blocks(_BLOCK):
+        frame = _named(fit, some, schema, label_entries(fit, some.counts, schema, points), some.second > 0)
+        yield _both_orders(fit, frame if items is None else _whole(frame, items))
+
+
+@float64
+def _with_history(fit: Fit, log: ComparisonLog) -> tuple[Joined, Schema]:
+    """A log's votes beside those by which its users are judged, and what both are counted by."""
     if log.by_pattern:
         raise EarnestError(f"{log.source}: the votes stay on the cluster; label them there: log.with_weights(fit)")
     counts, by_pair = count_for(fit, log)
     schema = usable_schema(fit.schema, counts, by_pair)
-    joined = join(_history(fit, counts), counts, schema)
+    if log.kept is None and log.fingerprint() == fit.fingerprint and _the_same(fit.counts, counts):
+        joined = Joined(counts, counts.count, np.ones(len(counts.users), dtype=bool))
+    else:
+        joined = join(_history(fit, counts), counts, schema)
     fit.model.check_users(joined.counts, f"{log.source}, together with the fit's own votes")
-    entries = label_entries(fit, joined.counts, schema, points)
-    wanted = joined.second > 0
-    frame = _named(fit, joined, schema, entries, wanted)
-    if fit.effects is not None:
-        frame = _whole(frame, _item_names(fit, log))
-    return _both_orders(fit, frame)
+    return joined, schema
 
 
 @float64
@@ -119,18 +136,36 @@ def _information(counts: Counts, weight: np.ndarray) -> float:
 @float64
 def leave_one_out_information(fit: Fit, log: ComparisonLog | None) -> float:
     """See `Fit.leave_one_out_information`."""
-    if log is None:
-        entries = label_entries(fit, fit.counts, fit.schema)
-        return _information(fit.counts, entries["weight"])
+    if log is None or (not log.by_pattern and log.kept is None and log.fingerprint() == fit.fingerprint):
+        some, share = _at_most(fit.counts, _MANY)
+        return _information(some, label_entries(fit, some, fit.schema)["weight"]) / share
     if log.by_pattern:
         counts, by_pair = count_for(fit, log)
         entries = label_entries(fit, counts, usable_schema(fit.schema, counts, by_pair))
         return _information(counts, entries["weight"])
-    table = label_table(fit, log)
     # An undirected model lists each vote in both orders.
     twice = 1.0 if fit.model.directed else 2.0
     # A weight below 0 is written as 0: those votes are not turned round.
-    return float((table["comparisons"] * np.maximum(table["weight"], 0.0) ** 2).sum() / twice)
+    return sum(
+        float((table["comparisons"] * np.maximum(table["weight"], 0.0) ** 2).sum() / twice)
+        for table in label_blocks(fit, log)
+    )
+
+
+def _at_most(counts: Counts, n: int) -> tuple[Counts, float]:
+    """All users, or of a log with more patterns than this a random part; and which part of the votes they gave."""
+    if len(counts.users) <= n or not (few_alike(counts) or len(counts.patterns()) > n):
+        return counts, 1.0
+    some = counts.of_users(np.sort(np.random.default_rng(0).permutation(len(counts.users))[:n]))
+    return some, votes_of(some) / votes_of(counts)
+
+
+def _the_same(first: Counts, second: Counts) -> bool:
+    """Whether both list the same votes of the same users in the same order."""
+    return (
+        np.array_equal(first.user, second.user) and np.array_equal(first.cell, second.cell)
+        and np.array_equal(first.count, second.count) and np.array_equal(first.users, second.users)
+    )  # fmt: skip
 
 
 def _history(fit: Fit, counts: Counts) -> Counts:
@@ -155,6 +190,7 @@ def restricted(counts: Counts, keep: np.ndarray) -> Counts:
     )
 
 
+@float64
 def label_entries(
     fit: Fit, counts: Counts, schema: Schema, points: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:  # fmt: skip

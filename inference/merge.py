@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..comparisons.cells import Cells, Counts
 from ..comparisons.context import sorting
 from ..comparisons.names import among, as_names, places
+from ..comparisons.patterns import starts_of
 from ..comparisons.schema import Schema
 
 __all__ = ["Joined", "join", "usable_schema"]
@@ -28,6 +30,14 @@ class Joined:
     counts: Counts
     second: np.ndarray
     known: np.ndarray
+
+    def blocks(self, size: int) -> Iterator[Joined]:
+        """The same in pieces of some users each."""
+        start = starts_of(self.counts.user, len(self.counts.users))
+        for first in range(0, max(len(self.counts.users), 1), size):
+            which = np.arange(first, min(first + size, len(self.counts.users)))
+            entry = slice(start[first], start[first + len(which)])
+            yield Joined(self.counts.of_users(which), self.second[entry], self.known[which])
 
 
 def usable_schema(schema: Schema, counts: Counts, parameters_by_pair: bool) -> Schema:

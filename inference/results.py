@@ -19,7 +19,7 @@ from ..models.parameters import Parameter, ParameterTable
 from ..models.supports import Simplex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ..comparisons.log import ComparisonLog
@@ -223,6 +223,12 @@ class Fit:
 
         return label_table(self, log)
 
+    def label_blocks(self, log: ComparisonLog) -> Iterator[pd.DataFrame]:
+        """`label_table` in pieces of some ten thousand users each; of a long log the whole takes much memory."""
+        from .labels import label_blocks
+
+        return label_blocks(self, log)
+
     @property
     def counted_by(self) -> tuple[bool, tuple[str, ...], bool, Schema]:
         """How votes are told apart: ties, context, whether the order of the models is left out, and the names."""
@@ -235,7 +241,10 @@ class Fit:
         return pattern_labels(self, log)
 
     def leave_one_out_information(self, log: ComparisonLog | None = None) -> float:
-        """Effective labels under leave-one-out weights, sum_n m_(u,-n)^2, of a log (default: the fit's own)."""
+        """Effective labels under leave-one-out weights, sum_n m_(u,-n)^2, of a log (default: the fit's own).
+
+        Of the fit's own log, where more than 65,536 users differ, from so many of them at random.
+        """
         from .labels import leave_one_out_information
 
         return leave_one_out_information(self, log)

@@ -21,7 +21,7 @@ from .draws import around
 from .posteriors import Globals
 from .users import summarise, workload
 
-__all__ = ["ERROR", "Sample", "check_source", "first_sample", "grown", "larger", "scouts", "shift"]
+__all__ = ["ERROR", "Sample", "check_source", "first_sample", "grown", "larger", "scouts", "shift", "votes_of"]
 
 ERROR = 0.01
 """How far, root mean square over users, attentiveness may be off for want of the users outside the sample. After twenty
@@ -63,7 +63,8 @@ def _users(counts: Counts) -> int:
     return len(counts.users) if counts.multiplicity is None else round(float(counts.multiplicity.sum()))
 
 
-def _votes(counts: Counts) -> float:
+def votes_of(counts: Counts) -> float:
+    """How many votes all users together gave."""
     return float(counts.count.sum() if counts.multiplicity is None else counts.count @ counts.multiplicity[counts.user])
 
 
@@ -132,7 +133,7 @@ def _taken(counts: Counts, size: int, seed: int, asked: bool) -> Sample | None:
         some = _of_patterns(counts, size, np.random.default_rng([seed, 8]))
     if _can_be_thinned(counts):
         some = _thinned(some, np.random.default_rng([size, 9]))
-    share = min(size / total, _votes(some) / _votes(counts))
+    share = min(size / total, votes_of(some) / votes_of(counts))
     return Sample(some.of_cells_there(), total, share, seed, asked)
 
 

@@ -25,6 +25,9 @@ class Fit:
         found = log.query('SELECT "user", count(*) AS comparisons FROM log GROUP BY 1 ORDER BY 1').to_pandas()
         return found.assign(mean=[self.mean[user] for user in found["user"]], sd=0.1)
 
+    def label_blocks(self, log):
+        yield self.label_table(log)
+
     def label_table(self, log):
         table = log.query('SELECT DISTINCT "user", model_a, model_b, winner FROM log').to_pandas()
         mean = np.array([self.mean[user] for user in table["user"]])

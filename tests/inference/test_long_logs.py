@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import earnest as er
@@ -235,3 +236,32 @@ def test_a_sample_keeps_its_votes_and_none_of_the_other_cells():
 )
 def test_as_many_shared_nodes_as_it_takes(coarseness, size):
     assert wanted(128, coarseness) == size
+
+
+def test_labels_in_blocks_are_the_same_labels(truth, fit, monkeypatch):
+    whole = fit.label_table(truth.log)
+    monkeypatch.setattr("earnest.inference.labels._BLOCK", 400)
+    blocks = list(fit.label_blocks(truth.log))
+    assert len(blocks) == 4
+    assert not set(blocks[0]["user"]) & set(blocks[1]["user"])
+    parts = pd.concat(blocks, ignore_index=True)
+    pd.testing.assert_frame_equal(parts, whole, rtol=1e-9)
+    # Another log of the same users takes the way by a join.
+    frame = truth.log.to_arrow().to_pandas()
+    other = er.read_comparisons(pd.concat([frame, frame.iloc[:1]]))
+    keys = ["user", "model_a", "model_b", "winner"]
+    both = fit.label_table(other).merge(whole, on=keys, suffixes=("", "_whole"))
+    assert len(both) == len(whole)
+    np.testing.assert_allclose(both["weight"], both["weight_whole"], rtol=1e-9)
+
+
+def test_effective_labels_of_a_long_log_are_those_of_a_part_of_it(monkeypatch):
+    busy = MODEL.simulate(users=3000, comparisons_per_user=30, models=4, seed=6)
+    fit = er.fit_em(MODEL, busy.log, restarts=False)
+    exact = fit.leave_one_out_information()
+    assert fit.leave_one_out_information(busy.log) == exact
+    monkeypatch.setattr("earnest.inference.labels.few_alike", lambda counts: True)
+    monkeypatch.setattr("earnest.inference.labels._MANY", 1000)
+    part = fit.leave_one_out_information()
+    assert part != exact
+    assert part == pytest.approx(exact, rel=0.06)
