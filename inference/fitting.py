@@ -164,7 +164,7 @@ def fit_em(
         seed: of the draws behind the users' intervals, and of the sample of users, where there is one; nothing else is
             random.
         progress: called with (stage, iteration, objective).
-        globals_from: users from whom the globals are estimated. "auto": all of them, but of more than 65,536 users
+        globals_from: users from whom the globals are estimated. "auto": all of them, but of more than 16,384 users
             whose counts differ a random sample, as large as it takes for no more error than 0.01 in attentiveness
             (root mean square; the fit's notes say how much it is). "all", or a number of users. Every user's
             attentiveness is then computed from all the user's votes, given the globals; objective and standard errors

@@ -31,7 +31,7 @@ votes a user's own posterior has a standard deviation of 0.15 or more, which thi
 _FIRST, _SCOUTS = 4096, 2048
 _BLIND = 4 * _FIRST  # users, where it is not known by how much a sample is off
 _EXACT = 10**9  # users up to which NumPy draws without replacement
-_MANY = 65_536  # patterns up to which all are taken
+_MANY = 16_384  # patterns up to which all are taken
 _DRAWS, _LOOKED_AT = 16, 512
 
 
