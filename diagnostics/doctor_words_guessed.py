@@ -63,6 +63,8 @@ def meaning(value: str) -> str | None:
     Example:
         >>> [meaning(text) for text in ("Assistant B", "A >> B", "response 1 is worse", "about the same", "maybe")]
         ['model_b', 'model_a', 'model_b', 'tie', None]
+        >>> [meaning(text) for text in ("first one", "the second one", "one", "two")]
+        ['model_a', 'model_b', 'model_a', 'model_b']
     """
     text = value.strip().lower()
     if text in _KNOWN:
@@ -72,7 +74,10 @@ def meaning(value: str) -> str | None:
     said = re.findall(r"[^\W_]+", text)
     if _EVEN.intersection(said):
         return "tie"
-    sides = ["model_a" if word in _FIRST else "model_b" for word in said if word in _FIRST | _SECOND]
+    named = [word for word in said if word in _FIRST | _SECOND]
+    if len(named) > 1 and named[-1] == "one":  # "the second one"
+        named = named[:-1]
+    sides = ["model_a" if word in _FIRST else "model_b" for word in named]
     if not sides:
         return None
     if len(set(sides)) > 1 and not re.search(r"[<>]|better|worse|beats|over|than", text):
