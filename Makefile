@@ -97,7 +97,7 @@ java: ## a Java runtime for Spark, where it is missing and can be had
 	else echo "No Java: the tests on Spark will skip. On Debian: apt-get install default-jre-headless." >&2; fi
 
 notebooks: setup ## run the notebooks in their small mode and check their headline numbers
-	$(BIN)/python -m pytest tests/notebooks -m notebook
+	$(BIN)/python -m pytest tests/notebooks -m notebook --numprocesses 2 --dist worksteal
 
 notebooks-kept: setup ## run the notebooks in full and keep their figures
 	for book in notebooks/*.ipynb; do $(BIN)/python notebooks/run.py $$book || exit 1; done

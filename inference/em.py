@@ -42,7 +42,7 @@ __all__ = ["MarginalEM", "em_step", "starting_points"]
 _STALE = 0.1
 # A curvature is measured anew on the way when a free parameter has moved this far, or the point this many standard
 # deviations; and at the end by so much it may be off.
-_BENT, _BENT_SDS, _STRAIGHT = 0.01, 0.02, 1e-4
+_BENT, _BENT_SDS, _STRAIGHT = 0.01, 0.02, 1e-8
 # The metric of the M-step is measured anew when a free parameter has moved this far (and at least every 20 steps).
 _FAR = 0.3
 

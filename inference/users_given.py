@@ -188,7 +188,7 @@ def _quantile_at(weights: Any, logit: Any, u: Any) -> Any:
     Bisection between the points of the refined rule (see `users.refinement`), then linear on the normal-score scale.
     """
     # Finer than for quantiles: the distribution function at a draw is then right to 1e-5.
-    parts = 16 if weights.shape[0] <= SHARED_NODES[1] else 4
+    parts = 16 if weights.shape[0] <= SHARED_NODES[2] else 8 if weights.shape[0] <= SHARED_NODES[3] else 4
     integral, refine = (jnp.asarray(matrix) for matrix in refinement(weights.shape[0], parts))
 
     def distribution(index: Any) -> Any:
