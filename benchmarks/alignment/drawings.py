@@ -42,7 +42,9 @@ def arms(main):
     left_out = ("all", "robust", "random_half", "random_tenth")  # far off the scale at equal KL: the table has them
     names = [name for name in main["arms"] if not name.startswith("cut ") and name not in left_out][::-1]
     with style():
-        figure, axes = new_figure(width=8.8, height=4.2, columns=2)
+        figure, _ = new_figure(width=5.6, height=7.2)
+        figure.clear()
+        axes = figure.subplots(2, 1)  # one above the other: a phone is narrow
         for ax, metric, title in ((axes[0], PRIMARY, "As trained"), (axes[1], "reward_at_kl", "At equal KL")):
             for row, name in enumerate(names):
                 _, mean, low, high = main["arms"][name][metric]
@@ -51,8 +53,7 @@ def arms(main):
             ax.axvline(0, color=GREY, linewidth=1)
             ax.set_title(title)
             ax.set_xlabel("mean true reward added to that of all labels")
-        name_rows(axes[0], [name.replace("_", " ") for name in names])
-        axes[1].set_yticks([])
+            name_rows(ax, [name.replace("_", " ") for name in names])
     return figure
 
 

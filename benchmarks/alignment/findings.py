@@ -110,6 +110,21 @@ def verdicts(found, metric=PRIMARY):
     return out
 
 
+def over_all(at, metric):
+    """What the best cut adds to all votes, and the share of it that the recommended adds (None where it adds nothing).
+
+    A share over the reference flatters every arm: most of the way from the reference is gone by all votes, too.
+    """
+    added, low, _ = at["arms"][at["best"][metric]][metric][1:]
+    return added, at["arms"]["recommended"][metric][1] / added if low > 0 else None
+
+
+def reached_by_all(at, metric):
+    """Share of the best cut's reward above the reference that all votes reach without any cut."""
+    best = at["arms"][at["best"][metric]][metric][0]
+    return (at["arms"]["all"][metric][0] - at["reference"]) / (best - at["reference"])
+
+
 def name_of(at):
     """A setting in words."""
     return "main world" if at["sweep"] == "main" else f"{at['sweep']} {at['value']}"
@@ -152,15 +167,19 @@ def claims_table(found, metric=PRIMARY):
     for at, told in zip(found, verdicts(found, metric), strict=True):
         mark = {True: "yes", False: "**no**"}
         held, values = told["recommended"]
+        added, share = over_all(at, metric)
         rows.append([
             name_of(at), f"{at['advantage']:.3f}", f"{at['could_gain']:+.0%}",
             ("help: " if told["expected"] else "no harm: ") + f"{mark[held]}, {_bounds(values)}",
             f"{mark[told['random'][0]]}, {_bounds(told['random'][1])}",
             f"{mark[told['soft'][0]]}, {_bounds(told['soft'][1])}",
             f"{mark[told['threshold'][0]]}, {told['threshold'][1]:.1%} of {at['best'][metric]}",
+            f"{reached_by_all(at, metric):.1%}",
+            f"{added:+.4f}" + ("" if share is None else f", of which {share:.0%}"),
         ])  # fmt: skip
     head = ["setting", "advantage", "best true cut gains", "recommended against all", "recommended against random",
-            "soft against the best cut", "share of the best cut's gain"]  # fmt: skip
+            "soft against the best cut", "above the reference, of the best cut's",
+            "all votes reach", "the best cut adds to all, and the recommended"]  # fmt: skip
     return markdown(head, rows)
 
 
