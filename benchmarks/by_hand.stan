@@ -1,4 +1,5 @@
-// Attentiveness x Bradley-Terry with Davidson's ties, and casual users who lean to a side: Earnest's default with ties.
+// Attentiveness x Bradley-Terry with Davidson's ties, and casual users
+// who lean to a side: Earnest's default with ties.
 data {
   int<lower=1> N, U, M;
   array[N] int<lower=1, upper=U> user;

@@ -6,7 +6,9 @@
 Filters: logs of 500 users with 20 votes each on 4 models, half of attention as Beta(0.6, 0.6), casual users to the
 left in 50 % of their votes and to a tie in 15 %. A rating orders users; `ranks` is Spearman's correlation with their
 true attentiveness. `own cut` is what is left by the rule's own threshold, `best cut` by the one that knows the truth,
-both in effective labels (N m^2, m the true mean attentiveness of the N votes kept) against those of all votes.
+both in effective labels (N m^2, m the true mean attentiveness of the N votes kept) against those of all votes. Weights
+leave (sum w m)^2 / sum w^2. As weights, the share s of votes for the stronger model is max(0, 2 s - 1), as it is or
+drawn towards the users' mean by its reliability beforehand.
 crowd-kit is measured where it is installed (pip install crowd-kit), Stan where PyStan is (pip install pystan, and a C++
 compiler).
 """
@@ -54,6 +56,24 @@ def by_skill(votes):
     rate = pd.Series(won).value_counts() / (pd.Series(won).value_counts() + pd.Series(lost).value_counts())
     right = pd.Series(rate[won].to_numpy() > rate[lost].to_numpy(), decided.index)
     return right.groupby(decided["user"]).mean()
+
+
+def weights_by_skill(votes, shrunk):
+    """Weights, user -> max(0, 2 s - 1), of the share s for the stronger model, drawn towards its mean where `shrunk`.
+
+    The reliability is the part of the variance of s over users that is not binomial.
+    """
+    share, decided = by_skill(votes), votes[votes["winner"] != "tie"].groupby("user").size()
+    if shrunk:
+        mean, noise = share.mean(), (share * (1 - share) / (decided.reindex(share.index) - 1).clip(lower=1)).mean()
+        share = mean + max(0.0, 1 - noise / share.var()) * (share - mean)
+    return (2 * share - 1).clip(lower=0)
+
+
+def weighed(weight, eta):
+    """Effective labels by weights of users, all with the same number of votes, over those of all votes alike."""
+    weight = weight.reindex(eta.index).fillna(0)
+    return (weight @ eta) ** 2 / (weight @ weight) / (len(eta) * eta.mean() ** 2)
 
 
 def crowdkit(name):
@@ -126,6 +146,9 @@ def filters(logs, users=500):
         times, weight, true = labels["comparisons"], labels["weight"], labels["user"].map(eta)
         soft = (times * weight * true).sum() ** 2 / (times * weight**2).sum() / (len(votes) * eta.mean() ** 2)
         rows.append({"method": "Earnest, weights and no cut", "ranks": np.nan, "own cut": soft})
+        for shrunk in (True, False):
+            name = f"votes for the stronger model{', shrunk' if shrunk else ''}, as weights"
+            rows.append({"method": name, "ranks": np.nan, "own cut": weighed(weights_by_skill(votes, shrunk), eta)})
         rows.append({"method": "attentiveness known", **judged(eta, eta, 0.0), "own cut": np.nan})
         for name, (rate, cut) in RULES.items():
             start = time.perf_counter()

@@ -31,6 +31,20 @@ def test_rules_of_thumb():
     assert comparison.one_sided(votes).to_dict() == {"ann": 1, "bob": 0, "cid": 0}
 
 
+def test_shares_as_weights():
+    rows = [(user, "x", "y", won) for user, said in {"ann": "aaaaaaaaab", "bob": "bababababb"}.items()
+            for won in ("model_a" if letter == "a" else "model_b" for letter in said)]  # fmt: skip
+    rows += [("cid", "x", "y", "model_a")] * 10
+    votes = pd.DataFrame(rows, columns=["user", "model_a", "model_b", "winner"])
+    plain, shrunk = comparison.weights_by_skill(votes, False), comparison.weights_by_skill(votes, True)
+    assert plain.to_dict() == pytest.approx({"ann": 0.8, "bob": 0.0, "cid": 1.0})
+    assert shrunk["cid"] < 1
+    assert plain["bob"] <= shrunk["bob"] < shrunk["ann"] < shrunk["cid"]
+    assert comparison.weighed(plain, pd.Series([0.5, 0.5, 0.5], plain.index)) < 1
+    eta = pd.Series([1.0, 0.0], ["a", "b"])
+    assert comparison.weighed(eta, eta) == pytest.approx(1 / (2 * 0.25))
+
+
 def test_filters_in_small(monkeypatch):
     monkeypatch.setattr(comparison, "RULES", {"every vote": comparison.RULES["every vote"]})
     table = comparison.filters(1, users=120)
