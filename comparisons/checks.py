@@ -153,7 +153,7 @@ def describe(recipe: Recipe, fault: int | None, value: object) -> tuple[str, str
         )
     standard, _, wrong, remedy = recipe.faults[fault]
     shown = "" if "is missing" in wrong else f": {_shown(value)}"
-    return recipe.columns[standard], wrong + shown, remedy
+    return recipe.columns[standard], wrong + shown, remedy.replace("'...'", _shown(value))
 
 
 def _shown(value: object) -> str:

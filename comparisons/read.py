@@ -62,8 +62,11 @@ def read_comparisons(
         category: Column of the prompt's category.
         timestamp: Column of the time of the vote.
         gold: Column of the known right outcome of an attention check, where there is one.
-        outcomes: What the winner's values mean, such as {"1": "model_a", "0": "model_b"}: then nothing else is
-            accepted. "words" reads outcome words only, "names" the winning model's name (and ties) only.
+        outcomes: What some of the winner's values mean, such as {"1": "model_a", "0": "model_b"}: they are added to the
+            usual words and the models' names, and go before them, so that naming one odd word loses no other vote.
+            (Where a usual word of a side is given the other side, the other usual words of sides count no more; where
+            numbers are given, other numbers are no names.) "words" reads outcome words only, "names" the winning
+            model's name (and ties) only.
         on_bad_rows: "error" stops at the first row that cannot be used; "quarantine" sets such rows aside in a file
             with the reason. Files that cannot be parsed at all always stop.
         quarantine: The file for them. By default beside the source, "<name>.quarantine.csv" (or .jsonl); for a data

@@ -145,12 +145,9 @@ class Recipe:
 
     def _outcome_faults(self, name: str) -> list[Fault]:
         reading, ambiguous = self.outcome(name)
-        if isinstance(self.outcomes, str | None):
-            expected = (
-                "model_a, model_b or tie (also left/right, a/b, 'tie (bothbad)'), or the name of one of the models"
-            )
-        else:
-            expected = "one of " + ", ".join(repr(str(key)) for key in self.outcomes)
+        expected = "model_a, model_b or tie (also left/right, a/b, 'tie (bothbad)'), or the name of one of the models"
+        if not isinstance(self.outcomes, str | None):
+            expected = f"{', '.join(repr(str(key)) for key in self.outcomes)} as was said, else {expected}"
         remedy = "correct it, or say what it means with outcomes={'...': 'model_a'}"
         return [
             (

@@ -104,8 +104,50 @@ def test_explicit_outcomes(values, outcomes, tmp_path):
             continue  # "1.0" in a CSV file is a text of its own
         log = read_comparisons(source, outcomes=outcomes)
         assert log.to_arrow()["winner"].to_pylist() == ["model_a", "model_b", "tie"]
-    with pytest.raises(InputError, match="expected one of"):
-        read_comparisons(frame(), outcomes=outcomes)
+    # they are added to the usual words, and other numbers stay unknown
+    assert len(read_comparisons(frame(), outcomes=outcomes)) == 3
+    with pytest.raises(InputError, match="as was said, else model_a"):
+        read_comparisons(frame(winner=["7", "1", "0"]), outcomes=outcomes)
+
+
+def _read(winner, outcomes, models=("m1", "m2")):
+    data = pd.DataFrame({"user": "u", "model_a": models[0], "model_b": models[1], "winner": winner})
+    return read_comparisons(data, outcomes=outcomes).to_arrow()["winner"].to_pylist()
+
+
+def test_given_words_are_added_to_the_usual_ones_and_to_the_names():
+    """A log of words and names with one odd word: to say what it means must lose no other row."""
+    winner = ["m1", "m2", "left", "TIE", "No preference", "no preference "]
+    assert _read(winner, {"No preference": "tie"}) == ["model_a", "model_b", "model_a", "tie", "tie", "tie"]
+    with pytest.raises(InputError, match="No preference"):
+        _read(winner, None)
+
+
+def test_a_given_word_goes_before_a_usual_one_and_before_a_name():
+    assert _read(["draw", "left", "m1"], {"draw": "model_b", "m1": "tie"}) == ["model_b", "model_a", "tie"]
+    # capitals tell given words apart where they are given apart
+    assert _read(["x", "X", "left"], {"x": "model_a", "X": "model_b"}) == ["model_a", "model_b", "model_a"]
+
+
+def test_who_turns_one_side_round_must_say_the_other():
+    with pytest.raises(InputError, match="'right'"):
+        _read(["left", "right"], {"left": "model_b"})
+    turned = {"left": "model_b", "right": "model_a"}
+    assert _read(["Left", "right", "tie", "m1"], turned) == ["model_b", "model_a", "tie", "model_a"]
+
+
+def test_where_numbers_are_given_other_numbers_are_no_names():
+    """Models called 0, 1 and 2, and a winner told by a code."""
+    assert _read(["0", "1"], {"0": "tie", "1": "model_a"}, models=("1", "2")) == ["tie", "model_a"]
+    with pytest.raises(InputError, match="as was said"):
+        _read(["0", "1", "2"], {"0": "tie", "1": "model_a"}, models=("1", "2"))
+    assert _read(["1", "2"], None, models=("1", "2")) == ["model_a", "model_b"]  # without a code they are names
+
+
+def test_a_word_that_could_be_the_other_models_name_stays_ambiguous():
+    with pytest.raises(InputError, match="could mean either"):
+        _read(["a", "same"], {"same": "tie"}, models=("b", "a"))
+    assert _read(["a", "same"], {"same": "tie", "a": "model_b"}, models=("b", "a")) == ["model_b", "tie"]
 
 
 def test_booleans_with_a_mapping():
