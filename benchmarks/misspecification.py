@@ -36,7 +36,9 @@ DIFFERENT = {
 }
 _NOTE = (
     "Loss is the share of effective labels that the wrong model's best cut gives away against the right model's, by "
-    "the true attentiveness; below 0 the wrong model's happened to do better. ± is the standard error over logs."
+    "the true attentiveness; below 0 the wrong model's happened to do better. Effective labels count an attended vote "
+    "whatever taste it follows. ± is the standard error over {logs} logs each: differences of one or two per cent are "
+    "noise. [The variants](variants.md) say what may be concluded."
 )
 
 
@@ -91,11 +93,13 @@ def written(found, folder):
             f"| {row.true} | {row.fitted} | {row.bias:+.3f} | {row.rank_correlation:.3f} | {row.loss:.1%}{error} | "
             f"{row.loss_worst:.1%} |"
         )
+    fewest = int(found.table["logs"].min())
+    logs = ("no", "one", "two", "three")[fewest] if fewest < 4 else str(fewest)
     (folder / "misspecification.md").write_text(
         "# Which wrong model is harmless?\n\nMade by `python benchmarks/misspecification.py --logs "
-        f"{int(found.table['logs'].min())} --results misspecification.jsonl --docs docs`; its docstring says what the "
+        f"{found.table['logs'].min()} --results misspecification.jsonl --docs docs`; its docstring says what the "
         "logs are.\n\n![Effective labels lost by each wrong model](misspecification.png)\n\n"
-        f"{found.verdict}\n\n{_NOTE}\n\n" + "\n".join(rows) + "\n",
+        f"{found.verdict}\n\n{_NOTE.format(logs=logs)}\n\n" + "\n".join(rows) + "\n",
         encoding="utf-8",
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 import earnest as er
 
-from .pages import ROOT, python, text_of
+from .pages import PAGES, ROOT, python, text_of
 
 PAGE = '<html><head><link rel="stylesheet" href="look.css"></head><body><h1 id="top">Top</h1>{}</body></html>'
 
@@ -66,6 +66,16 @@ def test_the_stan_program_on_the_page_is_the_one_that_was_run():
     assert f"```stan\n{program}```" in page
     lines = [line for line in program.splitlines() if line.strip() and not line.strip().startswith("//")]
     assert f"is {len(lines)} lines of Stan" in page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_line_of_a_paragraph_becomes_an_item_of_a_list(page):
+    text = re.sub(r"^(```+).*?^\1", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    item = re.compile(r"(\d+[.)]|[-*+]) ")
+    for paragraph in re.split(r"\n\s*\n", text):
+        first, *more = paragraph.strip().splitlines() or [""]
+        if not item.match(first):  # else it is a list
+            assert not [line for line in more if re.match(r"\s*\d+[.)] ", line)], paragraph
 
 
 def test_no_page_is_left_out_of_the_contents():
