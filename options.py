@@ -93,6 +93,7 @@ def read_votes(
 
     What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV.
     """
+    from .comparisons.fields import flattened
     from .comparisons.sources import open_source
 
     source = votes[0] if len(votes) == 1 else list(votes)
@@ -100,7 +101,7 @@ def read_votes(
     with working("reading votes"):
         columns = dict(reading["columns"])
         if known and not columns:
-            columns = _remembered(known, open_source(source).columns)
+            columns = _remembered(known, flattened(open_source(source)).columns)
             rest["outcomes"] = rest.get("outcomes") or _remembered_words(outcomes)
         log = _read(source, votes, columns, rest)
         counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"

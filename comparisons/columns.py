@@ -25,7 +25,7 @@ USUAL = {
     "winner": _names("winner outcome result vote choice preference preferred label winner_model verdict"),
     "comparison": _names("comparison comparison_id vote_id judgment_id judgement_id battle_id question_id id"),
     "item": _names("item item_id pair pair_id"),
-    "prompt": _names("prompt prompt_id question instruction query"),
+    "prompt": _names("prompt prompt_id prompt_text question instruction query"),
     "category": _names("category"),
     "timestamp": _names("timestamp tstamp time datetime created_at submitted_at"),
     "gold": _names("gold gold_outcome gold_winner gold_label"),
@@ -44,6 +44,12 @@ PAIRS = {
         ("system_a", "system_b"),
         ("system_1", "system_2"),
         ("a", "b"),
+        # inside nested columns, their names joined
+        ("model_a_name", "model_b_name"),
+        ("response_a_model", "response_b_model"),
+        ("responses_a_model", "responses_b_model"),
+        ("responses_0_model", "responses_1_model"),
+        ("a_model", "b_model"),
     ),
     ("response_a", "response_b"): (
         ("response_a", "response_b"),
@@ -54,6 +60,9 @@ PAIRS = {
         ("answer_a", "answer_b"),
         ("output_a", "output_b"),
         ("conversation_a", "conversation_b"),
+        ("response_a_text", "response_b_text"),
+        ("responses_a_text", "responses_b_text"),
+        ("responses_0_text", "responses_1_text"),
     ),
 }
 _WHY = {
@@ -82,31 +91,57 @@ class Columns:
         return renamed + self.notes
 
 
-def choose_columns(label: str, available: list[str], named: Mapping[str, str | None]) -> Columns:
+def choose_columns(
+    label: str, available: list[str], named: Mapping[str, str | None], inner: tuple[str, ...] = (), strict: bool = True
+) -> Columns:
     """Decide which column is what.
 
     A column that the caller named must exist. Otherwise the standard name itself is taken, or else the only one of
     the usual names, capitals aside. For a pair of models the first usual pair is taken and the others are mentioned.
+
+    Args:
+        label: What messages call the source.
+        available: Its columns.
+        named: Standard name to the column that the caller named.
+        inner: Paths of fields inside nested columns, such as annotator.id, which go by the name annotator_id.
+        strict: Whether all that a log must say has to be there.
 
     Raises:
         InputError: A named column does not exist, one column is named twice, or a required one is not found or not
             clear.
     """
     chosen = Columns()
+    everything = [*available, *inner]
     for standard, name in named.items():
         if name is not None:
-            chosen.columns[standard] = find_column(label, available, standard, name)
+            chosen.columns[standard] = find_column(label, everything, standard, name)
     _check_distinct(label, chosen.columns)
-    free = {name.lower(): name for name in available if name not in chosen.columns.values()}
+    free = {**_joined(inner), **{name.lower(): name for name in available if name not in _objects(inner)}}
+    free = {key: name for key, name in free.items() if name not in chosen.columns.values()}
     for pair, options in PAIRS.items():
         _guess_pair(chosen, free, pair, options)
     for standard, usual in USUAL.items():
         if standard not in chosen.columns:
             _guess(label, chosen, free, standard, usual)
     for standard in REQUIRED:
-        if standard not in chosen.columns:
-            raise InputError(_not_found(label, available, standard))
+        if standard not in chosen.columns and strict:
+            raise InputError(_not_found(label, everything, standard))
     return chosen
+
+
+def _objects(inner: tuple[str, ...]) -> set[str]:
+    """Columns of objects, which are neither names nor texts; lists may be conversations."""
+    heads = (path.split(".", 2) for path in inner)
+    return {head[0] for head in heads if not head[1].isdigit()}
+
+
+def _joined(inner: tuple[str, ...]) -> dict[str, str]:
+    """Name by which a field inside a nested column is known, to its path: the path joined, or its unique last part."""
+    whole = {path.lower().replace(".", "_"): path for path in inner}
+    last = [path.lower().rpartition(".")[2] for path in inner]
+    told = {*USUAL["user"], *USUAL["winner"]}  # others, such as id or time, may be anything's
+    parts = {name: path for name, path in zip(last, inner, strict=True) if last.count(name) == 1 and name in told}
+    return {**parts, **whole}
 
 
 def find_column(

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from .atomic import atomic_file
 from .checks import MANY, Findings, bad_rows_sql, first_fault, query, reason_sql, settle_guesses, survey
-from .columns import choose_columns
 from .errors import InputError
+from .fields import choose_nested
 from .frames import is_spark
 from .log import ComparisonLog
 from .outcomes import Outcomes, check_mapping
@@ -49,7 +49,8 @@ def read_comparisons(
         source: A path or pattern, or a list of them (CSV, TSV, JSONL, JSON, Parquet; the text formats also .gz or
             .zst), or a data frame (pandas, Polars, Arrow, DuckDB relation, or any other that narwhals knows). The rows
             of a Spark data frame stay on Spark: see `comparisons.spark.SparkLog`.
-        user: Column of who cast the vote.
+        user: Column of who cast the vote; like all columns it may be a field inside a nested one, named by its path:
+            "annotator.id", "responses.0.model".
         model_a: Column of the model whose response was shown first, on the left.
         model_b: Column of the other model.
         winner: Column of the outcome: model_a, model_b or tie (also left/right, a/b, "tie (bothbad)", ...) or the
@@ -91,8 +92,7 @@ def read_comparisons(
         from .spark_read import read_spark
 
         return read_spark(source, named, outcomes, on_bad_rows)
-    opened = open_source(source)
-    chosen = choose_columns(opened.label, list(opened.columns), named)
+    opened, chosen = choose_nested(open_source(source), named)
     recipe = Recipe(opened, chosen.columns, outcomes)
     check_distinct_columns(recipe)
     with connect() as connection:

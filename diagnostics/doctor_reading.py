@@ -12,12 +12,13 @@ import duckdb
 
 from ..comparisons import ComparisonLog, EarnestError, InputError, read_comparisons
 from ..comparisons.columns import REQUIRED, STANDARD, choose_columns
+from ..comparisons.fields import flattened
 from ..comparisons.frames import is_spark
-from ..comparisons.outcomes import Outcomes
-from ..comparisons.sources import Source, open_source
+from ..comparisons.outcomes import Outcomes, check_mapping
+from ..comparisons.sources import VIEW, Source, open_source
 from ..comparisons.sql import connect
 from .doctor_columns import Profile, chosen_and_rejected, likely_columns, profiles
-from .doctor_words_guessed import guess_outcomes, is_usual
+from .doctor_words_guessed import guess_outcomes, is_usual, readings
 
 __all__ = ["WHAT", "Opened", "check_named", "open_log"]
 
@@ -44,6 +45,8 @@ class Opened:
         why: reading's own message, where it refused.
         missing: standard names without a column.
         unknown: words of the winner column of which nothing can be said.
+        ways: readings of the winner column's codes, where there are several and nothing tells them apart.
+        winner: the winner column, where its words are in question.
         sides: columns that name the model that was chosen and the one that was not, where nothing says which was where.
     """
 
@@ -57,6 +60,8 @@ class Opened:
     why: str = ""
     missing: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    ways: list[dict[str, str]] = field(default_factory=list)
+    winner: str = ""
     sides: tuple[str, str] | None = None
 
 
@@ -84,7 +89,7 @@ def open_log(source: Any, named: Mapping[str, str], outcomes: Outcomes) -> Opene
     except InputError as error:
         opened.why = str(error)
     _guess(table, opened, named)
-    if not opened.missing and not opened.unknown:
+    if not opened.missing and not opened.unknown and not opened.ways:
         _read_again(source, opened)
     return opened
 
@@ -96,9 +101,14 @@ def _unusual(columns: dict[str, str]) -> dict[str, str]:
 
 def _guess(table: Source, opened: Opened, named: Mapping[str, str]) -> None:
     """Fill in columns and outcomes of a source that reading refused."""
+    table = flattened(table)
     with connect() as connection:
         table.attach(connection)
         try:
+            if not connection.execute(f"SELECT 1 FROM {VIEW} LIMIT 1").fetchall():
+                raise InputError(
+                    f"{table.label}: the log is empty, it has column names but no rows; was it written to its end?"
+                )
             seen = profiles(table, connection)
         except duckdb.Error as error:
             raise table.explain(error) from error
@@ -115,27 +125,36 @@ def _guess(table: Source, opened: Opened, named: Mapping[str, str]) -> None:
             if role in chosen and role not in named and chosen[role] != role:
                 opened.guessed.append(f"{role} from the column {chosen[role]!r}")
     opened.missing = [role for role in REQUIRED if role not in chosen]
-    if not opened.missing and opened.outcomes is None:
+    if not opened.missing and not isinstance(opened.outcomes, str):
         _guess_words(seen, chosen, opened)
 
 
 def _guess_words(seen: Mapping[str, Profile], chosen: Mapping[str, str], opened: Opened) -> None:
-    """What the winner's values mean, where they are neither usual words nor models."""
+    """What the winner's values mean, where they are neither usual words nor models nor told by the caller."""
     values = seen[chosen["winner"]].values if chosen["winner"] in seen else {}
     models = {value for side in ("model_a", "model_b") if chosen[side] in seen for value in seen[chosen[side]].values}
+    said = {} if opened.outcomes is None else check_mapping(opened.outcomes)  # type: ignore[arg-type]
     words = {value: n for value, n in values.items() if value not in models}
-    told, unknown = guess_outcomes(words)
-    strange = [value for value in words if not is_usual(value)]
+    strange = [value for value in words if not is_usual(value) and value not in said]
     if not strange:
         return
+    opened.winner = chosen["winner"]
+    ways = readings(words, opened.winner, (chosen["model_a"], chosen["model_b"]))
+    ways = [way for way in ways if all(way.get(value, mean) == mean for value, mean in said.items())]
+    if len(ways) > 1:
+        opened.ways = ways
+        return
+    told, unknown = guess_outcomes(words)
+    told |= ways[0] if ways else {}
+    unknown = [value for value in unknown if value not in said]
     lost = sum(words[value] for value in unknown) / max(sum(values.values()), 1)
-    if lost > 0.2 or (not told and unknown):
+    if lost > 0.2 or (unknown and not told and len(words) == len(values)):
         opened.unknown = unknown
         return
-    if len(words) < len(values) or not {value for value in strange if value in told}:
-        return  # a mapping would be the whole vocabulary, and the models' names are none of it
-    opened.outcomes = {value: told[value] for value in words if value in told}
-    opened.guessed += [f"{value!r} in {chosen['winner']!r} means {told[value]}" for value in strange if value in told]
+    guessed = {value: told[value] for value in strange if value in told}
+    if guessed:
+        opened.outcomes = {**said, **guessed}
+        opened.guessed += [f"{value!r} in {opened.winner!r} means {told[value]}" for value in guessed]
 
 
 def _read_again(source: Any, opened: Opened) -> None:
