@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..comparisons.files import is_path
 from ..comparisons.outcomes import Outcomes
 from .doctor_counts import Holdings
-from .doctor_finding import Finding
+from .doctor_finding import Finding, counted
 from .doctor_findings import findings
 from .doctor_findings_users import contrary
-from .doctor_reading import WHAT, Opened, check_named, open_log
-from .doctor_words import as_html, as_text, facts_of, headline
+from .doctor_reading import Opened, check_named, open_log
+from .doctor_unreadable import quoted, said, unreadable
+from .doctor_words import as_html, as_text, facts_of, headline, numbers_of
 
 if TYPE_CHECKING:
     from ..comparisons import ComparisonLog
@@ -37,6 +37,8 @@ class Diagnosis:
         columns: standard name to column, as they have to be named; empty where they are found without.
         outcomes: what the winner's words mean, where it has to be said.
         log: the log as it was read, or None.
+        numbers: what the facts say, as numbers, for programs; empty where the log cannot be read.
+        choices: commands of which one is right, where only the reader can know which; then `command` has blanks.
     """
 
     source: str
@@ -49,6 +51,8 @@ class Diagnosis:
     columns: dict[str, str]
     outcomes: Outcomes = None
     log: ComparisonLog | None = field(default=None, repr=False, compare=False)
+    numbers: dict[str, float | int | None] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
 
     @property
     def can_tell(self) -> bool:
@@ -61,7 +65,9 @@ class Diagnosis:
         return tuple(finding.code for finding in self.findings if finding.severity != "note")
 
     def __repr__(self) -> str:
-        return f"<Diagnosis of {self.source}: {', '.join(self.codes) or 'nothing to object to'}>"
+        able = "can tell" if self.can_tell else "cannot tell"
+        found = f" ({', '.join(self.codes)})" if self.codes else "; nothing to object to"
+        return f"<Diagnosis: {self.source} {able} who attends{found}>"
 
     def __str__(self) -> str:
         return as_text(self)
@@ -95,7 +101,7 @@ def doctor(source: Any, *, outcomes: Outcomes = None, **columns: str | None) -> 
     opened = open_log(source, check_named(columns), outcomes)
     files = _files(source)
     if opened.log is None:
-        return _unreadable(opened, files)
+        return Diagnosis(**unreadable(opened, files))
     held = Holdings(opened.log)
     found = (*_of_reading(opened), *findings(held))
     model, why = _model(held)
@@ -110,6 +116,7 @@ def doctor(source: Any, *, outcomes: Outcomes = None, **columns: str | None) -> 
         columns=opened.columns,
         outcomes=opened.outcomes,
         log=opened.log,
+        numbers=numbers_of(held),
     )
     command, python = _next(diagnosis, held, files, opened)
     return replace(diagnosis, verdict=headline(diagnosis, held), command=command, python=python)
@@ -157,79 +164,11 @@ def _of_reading(opened: Opened) -> list[Finding]:
             Finding(
                 "bad_rows",
                 "warning",
-                f"{opened.bad:,} rows cannot be used. The first: {opened.why}".rstrip(". ") + ".",
+                f"{counted(opened.bad, 'row')} cannot be used. The first: {opened.why}".rstrip(". ") + ".",
                 "The command below sets them aside in a file, with the reason.",
             )
         )
     return found
-
-
-def _unreadable(opened: Opened, files: list[str]) -> Diagnosis:
-    """Of a source that cannot be read whatever is guessed."""
-    seen = ", ".join(opened.seen[:30]) + (", ..." if len(opened.seen) > 30 else "")
-    finding, command = _why_unreadable(opened, files, seen), "earnest plan --users 200 --votes 20"
-    if finding.code == "export":
-        command = f"earnest import {_quoted(files)} --out votes.parquet"
-    return Diagnosis(
-        source=opened.label,
-        facts={"columns": seen},
-        findings=(finding,),
-        verdict=f"This log cannot tell who was paying attention: {finding.text[0].lower()}{finding.text[1:]}",
-        model=None,
-        command=command,
-        python="er.plan(users=200, votes=20)",
-        columns=opened.columns,
-        outcomes=opened.outcomes,
-    )
-
-
-def _why_unreadable(opened: Opened, files: list[str], seen: str) -> Finding:
-    if files and _is_export(files):
-        return Finding(
-            "export",
-            "stop",
-            "It is the export of a tool that collects votes, not yet a log of them.",
-            "The command below makes a log of it; ask again about that.",
-        )
-    if opened.sides:
-        return Finding(
-            "no_sides",
-            "stop",
-            f"The columns {opened.sides[0]!r} and {opened.sides[1]!r} say which model won, but none says which was "
-            "shown on which side.",
-            "Write model_a and model_b as they were shown, and the winner. If that is lost, toss a coin for each row, "
-            "and do not believe what is said of sides.",
-        )
-    if opened.missing:
-        lacking = " and ".join(WHAT[name] for name in opened.missing)
-        given = [f"{_option(role)} COLUMN" for role in opened.missing]
-        given += [f"{_option(role)} {shlex.quote(column)}" for role, column in opened.columns.items()]
-        remedy = f"If there is one: earnest doctor {_quoted(files)} {' '.join(given)}."
-        if "user" in opened.missing:
-            remedy += " If there is none, people cannot be told apart: log who votes, under any name."
-        code = "no_user" if opened.missing[0] == "user" else "no_columns"
-        return Finding(code, "stop", f"No column seems to say {lacking}. Columns: {seen}.", remedy)
-    if opened.unknown:
-        words = ", ".join(map(repr, opened.unknown[:8]))
-        given = [f"--outcome {shlex.quote(word + '=model_a')}" for word in opened.unknown[:2]]
-        return Finding(
-            "unknown_words",
-            "stop",
-            f"The winner column has words of which nothing can be said: {words}.",
-            f"Say what they mean: {' '.join(given)} (or =model_b, =tie).",
-        )
-    return Finding("unreadable", "stop", opened.why, "Mend the file, and ask again.")
-
-
-def _is_export(files: list[str]) -> bool:
-    """Whether `earnest import` reads them."""
-    from ..comparisons import EarnestError
-    from ..comparisons.exports import read_export
-
-    try:
-        return len(read_export(files[0] if len(files) == 1 else files)) > 0
-    except EarnestError:
-        return False
 
 
 def _next(diagnosis: Diagnosis, held: Holdings, files: list[str], opened: Opened) -> tuple[str, str]:
@@ -240,14 +179,12 @@ def _next(diagnosis: Diagnosis, held: Holdings, files: list[str], opened: Opened
         return f"earnest plan --users {users} --votes {votes}", f"er.plan(users={users}, votes={votes})"
     usual = _is_usual(diagnosis.model)
     model = "" if usual else " --model suggested"
-    given = [f"{_option(role)} {shlex.quote(column)}" for role, column in diagnosis.columns.items()]
-    if isinstance(diagnosis.outcomes, dict):
-        given += [f"--outcome {shlex.quote(f'{word}={meaning}')}" for word, meaning in diagnosis.outcomes.items()]
+    given = said(diagnosis.columns, diagnosis.outcomes)
     if opened.bad:
         given.append("--on-bad-rows quarantine")
     options = "".join(f" {option}" for option in given)
     python = "fit = er.fit_em(diagnosis.model, diagnosis.log)"
-    return (f"earnest fit {_quoted(files)}{options}{model} --out fit" if files else ""), python
+    return (f"earnest fit {quoted(files)}{options}{model} --out fit" if files else ""), python
 
 
 def _is_usual(model: BehaviorModel | None) -> bool:
@@ -255,11 +192,3 @@ def _is_usual(model: BehaviorModel | None) -> bool:
     from ..models import BradleyTerry, PositionBias
 
     return model is None or (isinstance(model.preference, BradleyTerry) and isinstance(model.casual, PositionBias))
-
-
-def _option(role: str) -> str:
-    return "--" + role.replace("_", "-")
-
-
-def _quoted(files: list[str]) -> str:
-    return " ".join(map(shlex.quote, files)) or "VOTES"

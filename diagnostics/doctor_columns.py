@@ -12,12 +12,14 @@ import duckdb
 from ..comparisons.columns import PAIRS, REQUIRED, USUAL
 from ..comparisons.sources import VIEW, Source
 from ..comparisons.sql import ident
-from .doctor_words_guessed import guess_outcomes, words
+from .doctor_words_guessed import guess_outcomes, name_words, words
 
 __all__ = ["Profile", "chosen_and_rejected", "likely_columns", "profiles"]
 
 _ROWS, _VALUES = 100_000, 2_000
-_SIDES = (("a", "b"), ("1", "2"), ("left", "right"), ("first", "second"), ("x", "y"), ("one", "two"), ("l", "r"))
+_SIDES = (
+    ("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second"), ("x", "y"), ("one", "two"), ("l", "r"),
+)  # fmt: skip
 _MODEL = words("model models system llm bot assistant player engine agent ai name candidate arm variant")
 _TEXT = words("response answer text output conversation completion score rating tokens length len time")
 _WINNER = words(
@@ -115,21 +117,18 @@ def likely_columns(seen: Mapping[str, Profile], named: Mapping[str, str]) -> dic
 def chosen_and_rejected(columns: Iterable[str]) -> tuple[str, str] | None:
     """Columns that seem to name the model that was chosen and the one that was not."""
     found = [
-        next((name for name in columns if wanted.intersection(_tokens(name))), None)
-        for wanted in (words("chosen winner preferred better won"), words("rejected loser dispreferred worse lost"))
+        next((name for name in columns if wanted.intersection(name_words(name))), None)
+        for wanted in (
+            words("chosen winner winning preferred better won win wins"),
+            words("rejected loser losing dispreferred worse lost lose loses"),
+        )
     ]
     return (found[0], found[1]) if found[0] and found[1] else None
 
 
-def _tokens(name: str) -> list[str]:
-    """The words of a column's name: modelA, model-a and "Model A" alike."""
-    spaced = re.sub(r"([a-z])([A-Z0-9])", r"\1 \2", name)
-    return re.findall(r"[^\W_]+", spaced.lower())
-
-
 def _in_order(one: str, two: str) -> tuple[str, str]:
     """Two columns with the left side's first, as far as their names say."""
-    turned = any((b, a) in _SIDES for a, b in zip(_tokens(one), _tokens(two), strict=False) if a != b)
+    turned = any((b, a) in _SIDES for a, b in zip(name_words(one), name_words(two), strict=False) if a != b)
     return (two, one) if turned else (one, two)
 
 
@@ -140,7 +139,7 @@ def _pair_score(one: str, two: str, free: Mapping[str, Profile]) -> float:
         return 0.0
     if len(first.values.keys() | second.values.keys()) < 2:
         return 0.0
-    tokens = (_tokens(one), _tokens(two))
+    tokens = (name_words(one), name_words(two))
     if _TEXT.intersection(tokens[0]) or (one.lower(), two.lower()) in PAIRS["response_a", "response_b"]:
         return 0.0
     apart = [(a, b) for a, b in zip(*tokens, strict=False) if a != b]
@@ -156,7 +155,7 @@ def _pair_score(one: str, two: str, free: Mapping[str, Profile]) -> float:
 def _winner_score(name: str, look: Profile, models: set[str]) -> float:
     if look.many or not look.values or (look.is_measure and len(look.values) > 7):
         return 0.0
-    hint = 0.5 if _WINNER.intersection(_tokens(name)) or name.lower() in USUAL["winner"] else 0.0
+    hint = 0.5 if _WINNER.intersection(name_words(name)) or name.lower() in USUAL["winner"] else 0.0
     told, _ = guess_outcomes(look.values)
     readable = sum(n for value, n in look.values.items() if value in told or value in models) / look.rows
     if len(look.values) < 2 and not hint:
@@ -167,7 +166,7 @@ def _winner_score(name: str, look: Profile, models: set[str]) -> float:
 
 
 def _user_score(name: str, look: Profile) -> float:
-    called = _tokens(name)
+    called = name_words(name)
     if look.is_measure or look.length > 100 or len(look.values) < 2:
         return 0.0
     known = name.lower() in USUAL["user"]

@@ -96,10 +96,26 @@ class Holdings:
             found[key] = (there + n, back) if left == key[0] else (there, back + n)
         return found
 
+    @cached_property
+    def outcomes(self) -> dict[str, int]:
+        """How often each outcome occurs."""
+        return {name: sum(counts.get(name, 0) for *_, counts in self.met) for name in ("model_a", "model_b", "tie")}
+
     @property
     def ties(self) -> float:
         """Share of ties."""
-        return sum(counts.get("tie", 0) for *_, counts in self.met) / max(self.votes, 1)
+        return self.outcomes["tie"] / max(self.votes, 1)
+
+    @cached_property
+    def both_bad(self) -> int:
+        """Ties that were written as "both bad"."""
+        if not self.ties:
+            return 0
+        column, (relation, votes) = ident(self.log.mapping["winner"]), self.log.tally
+        said = f"lower(CAST({column} AS VARCHAR))"
+        sql = f"SELECT sum({votes}) AS n FROM {relation} WHERE contains({said}, 'both') AND contains({said}, 'bad')"
+        _ = len(self.log)  # the relation comes with the first query
+        return min(int(self.log.query(sql)["n"][0].as_py() or 0), self.outcomes["tie"])
 
     @property
     def fixed(self) -> float:
@@ -207,7 +223,10 @@ class Holdings:
 
     @cached_property
     def gold(self) -> dict[str, Any] | None:
-        """Answers whose right outcome is known: how many, right, and how many of them careless users would hit."""
+        """Answers whose right outcome is known: how many, right, and how many of them careless users would hit.
+
+        Outcomes, right ones and how many of each kind, too (kind,).
+        """
         if "gold" not in self.log.columns:
             return None
         table = self.log.query(
@@ -216,17 +235,17 @@ class Holdings:
         n = sum(row["n"] for row in table)
         if not n:
             return None
-        share = {
-            side: {o: sum(row["n"] for row in table if row[side] == o) / n for o in ("model_a", "model_b", "tie")}
-            for side in ("winner", "gold")
-        }
-        chance = sum(share["winner"][o] * share["gold"][o] for o in share["gold"])
-        right = sum(row["n"] for row in table if row["winner"] == row["gold"])
+        place = {"model_a": 0, "model_b": 1, "tie": 2}
+        winners, golds = (np.array([place[row[side]] for row in table]) for side in ("winner", "gold"))
+        each = np.array([float(row["n"]) for row in table])
+        shares = [np.bincount(side, each, 3) / n for side in (winners, golds)]
         return {
             "n": n,
-            "right": right / n,
-            "chance": chance,
-            "z": (right / n - chance) / np.sqrt(max(chance * (1 - chance), 1e-6) / n),
+            "right": float(each[winners == golds].sum()) / n,
+            "chance": float(shares[0] @ shares[1]),
+            "winners": winners,
+            "golds": golds,
+            "each": each,
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Finding", "called", "counted_users", "listed"]
+__all__ = ["Finding", "called", "counted", "counted_users", "listed"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,16 @@ class Finding:
     severity: Literal["stop", "warning", "note"]
     text: str
     remedy: str = ""
+
+
+def counted(n: float, what: str) -> str:
+    """How many, with the noun in its number.
+
+    Example:
+        >>> counted(1, "row"), counted(1200, "row")
+        ('1 row', '1,200 rows')
+    """
+    return f"{n:,.0f} {what}{'' if n == 1 else 's'}"
 
 
 def counted_users(n: int) -> str:

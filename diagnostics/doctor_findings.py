@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .doctor_counts import Holdings
-from .doctor_doubts import FEW, no_signal
+from .doctor_doubts import FEW, few_users, no_signal
 from .doctor_finding import Finding, listed
 from .doctor_findings_columns import of_columns
 from .doctor_findings_users import of_users
@@ -23,14 +23,9 @@ def findings(held: Holdings) -> list[Finding]:
 
 
 def _few_users(held: Holdings) -> Iterator[Finding]:
-    if held.by_user["users"] < 3:
-        yield Finding(
-            "few_users",
-            "stop",
-            f"The log has votes of {held.by_user['users']:,.0f} user(s) only: attentiveness is told "
-            "by how users differ.",
-            "Add the votes of more users, a dozen at the least.",
-        )
+    found = few_users(held.by_user["users"])
+    if found is not None:
+        yield found
 
 
 def _ties(held: Holdings) -> Iterator[Finding]:
@@ -41,6 +36,14 @@ def _ties(held: Holdings) -> Iterator[Finding]:
             f"{held.ties:.0%} of the votes are ties: only {held.evidence.decided:,.0f} decide anything, and an "
             "attentive user who finds the responses alike looks like one who always says tie.",
             "Compare models that lie further apart, or word the tie so that it is chosen less lightly.",
+        )
+    if held.both_bad:
+        ties = held.outcomes["tie"]
+        yield Finding(
+            "both_bad",
+            "note",
+            f"{held.both_bad:,} of the {ties:,} ties say that both responses are bad; they count as ties.",
+            "A vote says which of two responses is better, not how good either is; the words stay in the log.",
         )
 
 
@@ -93,8 +96,8 @@ def _sides(held: Holdings) -> Iterator[Finding]:
             "position_bias",
             "warning" if abs(lean) > _LEANS_MUCH else "note",
             f"The {side} side wins {0.5 + abs(lean):.0%} of the decided votes, whatever it holds.",
-            "PositionBias, in the suggested model, takes that into account; shuffle the sides and hide nothing below "
-            "the fold.",
+            "PositionBias, in the suggested model, takes that into account; shuffle the sides, and show both responses "
+            "in full.",
         )
 
 
@@ -127,7 +130,7 @@ def _doubled(held: Holdings) -> Iterator[Finding]:
             "warning",
             f"{held.repeated:,} rows equal an earlier row in every column, texts and times "
             "included; each counts as a vote of its own.",
-            "Remove the copies, or name the votes' id (--comparison).",
+            "Remove the copies, or name the votes' id (--comparison COLUMN).",
         )
     elif ids is not None and ids[1] > 0.005 * held.votes:
         yield Finding(

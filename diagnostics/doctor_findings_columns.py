@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .doctor_counts import Holdings
-from .doctor_doubts import FEW
+from .doctor_doubts import FEW, gold_missed
 from .doctor_finding import Finding
 from .doctor_findings_users import tells_users
 from .doctor_looks import agreement_by_dwell, agreement_on_items
@@ -17,7 +17,7 @@ _SAYS_MUCH = 3.0  # a normal score
 
 def of_columns(held: Holdings) -> Iterator[Finding]:
     """Everything found in columns beyond users, models and outcome."""
-    for rule in (_gold, _items, _opportunities):
+    for rule in (_gold, _items, _opportunities, _texts):
         yield from rule(held)
 
 
@@ -42,6 +42,20 @@ def _items(held: Holdings) -> Iterator[Finding]:
             f"pairs of responses, {score:.1f} standard errors): somebody does look.",
             f"BehaviorModel(preference=er.ItemEffect(...)) learns from it{named}.",
         )
+
+
+def _texts(held: Holdings) -> Iterator[Finding]:
+    """Preference data need texts, and that is better known before a fit than after it."""
+    there = set(held.log.columns)
+    if {"response_a", "response_b"} <= there:
+        return
+    key = "" if "prompt" in there else " For that the log needs a column prompt with the prompt's id (--prompt COLUMN)."
+    yield Finding(
+        "no_texts",
+        "note",
+        "The log has no texts of the responses. A fit needs none; preference data for training do.",
+        f"earnest export takes them from two tables, --prompts FILE --responses FILE.{key}",
+    )
 
 
 def _opportunities(held: Holdings) -> Iterator[Finding]:
@@ -79,15 +93,11 @@ def _gold(held: Holdings) -> Iterator[Finding]:
     if gold is None:
         return
     said = f"{gold['n']:,} answers have a known right outcome; {gold['right']:.0%} are right"
-    careless = f"who does not look would have {gold['chance']:.0%}"
-    if gold["n"] >= 50 and gold["z"] < 2:
-        yield Finding(
-            "gold_missed",
-            "stop",
-            f"{said}, and {careless}: nobody seems to attend.",
-            "See whether the gold column is written as the winner column is; else ask other users.",
-        )
+    missed = gold_missed(gold["winners"], gold["golds"], gold["each"])
+    if missed is not None:
+        yield missed
     else:
         yield Finding(
-            "gold", "note", f"{said} ({careless}).", "Gold(), in the suggested model, fixes the scale by them."
-        )
+            "gold", "note", f"{said} (who does not look would have {gold['chance']:.0%}).",
+            "Gold(), in the suggested model, fixes the scale by them.",
+        )  # fmt: skip

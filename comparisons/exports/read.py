@@ -27,7 +27,7 @@ from .lmarena import LMARENA
 from .open_webui import OPEN_WEBUI
 from .tool import ROW_KEYS, Export, Tool
 
-__all__ = ["TOOLS", "read_export"]
+__all__ = ["TOOLS", "read_export", "recognised"]
 
 TOOLS = {tool.name: tool for tool in (OPEN_WEBUI, LMARENA, ARGILLA, LABEL_STUDIO)}
 """The tools by name."""
@@ -127,6 +127,20 @@ def read_export(
     log.notes[:0] = notes
     _note_order(log)
     return log
+
+
+def recognised(source: Any) -> str:
+    """The title of the tool whose export files seem to be, whether or not all of their votes can be used; "" if none.
+
+    Raises:
+        InputError: The files cannot be read as records.
+    """
+    files = find_files(source)
+    with connect() as connection, told_apart(files[0].label):
+        open_records(connection, files)
+        keys = frozenset(keys_of(connection, "records", "json"))
+    titles = [tool.title for tool in TOOLS.values() if tool.recognise(keys)]
+    return titles[0] if len(titles) == 1 else ""
 
 
 def _recognise(export: Export) -> Tool:

@@ -256,7 +256,7 @@ TROUBLES = {
     gold_missed: {"gold_missed"},
     unusual_names: {"guessed"},
     unusual_words: {"guessed"},
-    numbers_for_words: {"guessed"},
+    numbers_for_words: {"two_readings"},
     words_of_which_nothing_is_known: {"unknown_words"},
     no_user: {"no_user"},
     some_bad_rows: {"bad_rows"},

@@ -36,7 +36,7 @@ def test_each_trouble_has_its_diagnosis_and_no_other(make, folder):
     found = er.doctor(path)
     assert time.perf_counter() - started < 5
     assert set(found.codes) == logs.TROUBLES[make]
-    stops = {"no_signal", "too_few", "one_vote", "ties_only", "gold_missed", "unknown_words", "no_user"}
+    stops = {"no_signal", "too_few", "one_vote", "ties_only", "gold_missed", "unknown_words", "two_readings", "no_user"}
     assert found.can_tell == (not stops & logs.TROUBLES[make])
     assert sorted(folder.iterdir()) == before
     text = str(found)
@@ -98,19 +98,81 @@ def test_columns_and_words_that_were_guessed_are_said_and_given_in_the_command(f
     worded = er.doctor(logs.write(logs.unusual_words, folder))
     assert worded.outcomes == {"Assistant A is better": "model_a", "Assistant B is better": "model_b", "about the same": "tie"}  # fmt: skip
     assert "'Assistant A is better' in 'winner' means model_a" in worded.findings[0].text
-    numbered = er.doctor(logs.write(logs.numbers_for_words, folder))
-    assert numbered.outcomes == {"1": "model_a", "0": "model_b"}
+
+
+def _written(folder, values, column="winner", sides=("model_a", "model_b")):
+    """A healthy log whose winner is told by these values of model_a, model_b and tie."""
+    frame = logs.healthy(29)
+    if len(values) == 2:
+        frame = frame[frame["winner"] != "tie"]
+    told = dict(zip(("model_a", "model_b", "tie"), values, strict=False))
+    frame = frame.assign(winner=frame["winner"].map(told))
+    path = folder / "coded.csv"
+    frame.rename(columns={"winner": column, "model_a": sides[0], "model_b": sides[1]}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    "values", [(1, 0), (0, 1), (0, 1, 2), (1, 2, 0), (1, 3, 2), ("true", "false"), (1, -1), (-1, 1, 0)]
+)
+def test_codes_of_two_readings_are_not_guessed(values, folder):
+    found = er.doctor(_written(folder, values))
+    assert (found.codes, found.can_tell, found.model) == (("two_readings",), False, None)
+    assert "OUTCOME" in found.command  # which cannot be run without an answer
+    assert len(found.choices) >= 2
+    for command in found.choices:
+        assert command in str(found)
+    # one of the readings is the truth, and each command says one that the log can be read with
+    true = {str(value): name for value, name in zip(values, ("model_a", "model_b", "tie"), strict=False)}
+    wanted = {f"--outcome={word}={name}" for word, name in true.items()}
+    given = [{f"--outcome={w}" for w in shlex.split(c) if "=" in w} for c in found.choices]
+    assert wanted in given
+    told = er.doctor(folder / "coded.csv", outcomes=true)
+    assert (told.codes, told.can_tell) == ((), True)
+    # a part of the answer that leaves one reading is enough
+    word = str(values[0])
+    part = er.doctor(folder / "coded.csv", outcomes={word: true[word]})
+    assert len(part.choices) < len(found.choices)
+
+
+@pytest.mark.parametrize(
+    ("values", "column", "sides"),
+    [
+        ((1, 0), "a_wins", ("model_a", "model_b")), ((0, 1), "model_b_is_better", ("model_a", "model_b")),
+        ((0, 1, 2), "choice", ("model_0", "model_1")), ((1, 2, 0), "choice", ("bot 1", "bot 2")),
+        ((1, 2), "winner", ("model_a", "model_b")),
+    ],
+)  # fmt: skip
+def test_codes_that_the_columns_explain_are_guessed(values, column, sides, folder):
+    found = er.doctor(_written(folder, values, column, sides))
+    assert (found.codes, found.can_tell) == (("guessed",), True)
+    names = ("model_a", "model_b", "tie")
+    assert found.outcomes == {str(value): name for value, name in zip(values, names, strict=False)}
+
+
+def test_one_odd_word_among_names_is_guessed_without_losing_the_names(folder):
+    frame = logs.healthy(28)
+    name = frame["model_a"].where(frame["winner"] == "model_a", frame["model_b"])
+    frame["winner"] = name.where(frame["winner"] != "tie", "No preference")
+    frame.to_csv(folder / "names.csv", index=False)
+    found = er.doctor(folder / "names.csv")
+    assert found.outcomes == {"No preference": "tie"}
+    assert (found.numbers["votes"], found.numbers["ties"]) == (6000, (frame["winner"] == "No preference").sum())
+    frame["winner"] = frame["winner"].replace("No preference", "fnord")
+    frame.to_csv(folder / "names.csv", index=False)
+    odd = er.doctor(folder / "names.csv", outcomes={"fnord": "tie"})
+    assert odd.numbers == found.numbers
 
 
 def test_what_cannot_be_guessed_is_asked_for(folder):
     lost = er.doctor(logs.write(logs.no_user, folder))
     assert "who cast each vote" in lost.verdict
     assert "Columns: model_a, model_b, winner" in lost.findings[0].text
-    assert "--user COLUMN" in lost.findings[0].remedy
+    assert "--user COLUMN" in lost.command
     assert lost.model is None
     words = er.doctor(logs.write(logs.words_of_which_nothing_is_known, folder))
     assert "'ka', 'mu', 'po'" in words.findings[0].text
-    assert "--outcome ka=model_a" in words.findings[0].remedy
+    assert "--outcome ka=OUTCOME" in words.command
     told = er.doctor(
         folder / "words_of_which_nothing_is_known.csv", outcomes={"ka": "model_a", "po": "model_b", "mu": "tie"}
     )
@@ -200,7 +262,7 @@ def test_evidence_of_nothing_is_no_evidence():
         (["links", "rechts", "gleich"], {"links": "model_a", "rechts": "model_b", "gleich": "tie"}),
         (["A>>B", "A=B", "B>A"], {"A>>B": "model_a", "A=B": "tie", "B>A": "model_b"}),
         (["A<B", "A>B"], {"A<B": "model_b", "A>B": "model_a"}),
-        (["response 1", "response 2", "no preference"], {"response 1": "model_a", "response 2": "model_b"}),
+        (["response 1", "response 2", "no preference", "skipped"], {"response 1": "model_a", "response 2": "model_b", "no preference": "tie"}),
         (["yes", "no"], {}),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -241,14 +303,27 @@ def test_names_from_the_log_are_text_in_html():
     assert "<i>" not in shown
 
 
+def _one_user():
+    return logs.plain(logs.votes(44, users=1, each=2000, eta=0.9))
+
+
+def _all_left():
+    return logs.healthy(45).assign(winner="model_a")
+
+
 @pytest.mark.parametrize(
     ("make", "doubted"),
-    [(logs.healthy, False), (logs.one_pair, False), (logs.opposed_halves, False), (logs.nobody_attends, True), (logs.thirty_votes, True), (logs.only_ties, True)],
+    [
+        (logs.healthy, False), (logs.one_pair, False), (logs.opposed_halves, False), (logs.nobody_attends, True),
+        (logs.thirty_votes, True), (logs.only_ties, True), (logs.one_vote_a_user, True), (_one_user, True),
+        (_all_left, True), (logs.gold_missed, True), (logs.with_gold, False),
+    ],
     ids=lambda value: getattr(value, "__name__", ""),
 )  # fmt: skip
 def test_a_fit_of_votes_that_tell_nothing_is_doubted(make, doubted):
     log = er.read_comparisons(make())
-    model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
+    gold = er.Gold() if "gold" in log.columns else None
+    model = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()), gold=gold)
     said = doubts_of_counts(model.count(log), model.directed)
     assert bool(said) == doubted
     if doubted:
@@ -297,8 +372,8 @@ def test_more_troubles(change, codes):
 
 def test_files_that_are_no_logs(tmp_path):
     (tmp_path / "head.csv").write_text("user,model_a,model_b,winner\n")
-    empty = er.doctor(tmp_path / "head.csv")
-    assert (empty.codes, "no rows" in empty.verdict) == (("unreadable",), True)
+    with pytest.raises(er.InputError, match="head.csv: the log is empty, it has column names but no rows"):
+        er.doctor(tmp_path / "head.csv")
     (tmp_path / "prose.csv").write_text("hello world\nthis is not, a table\n")
     with pytest.raises(er.InputError, match="prose.csv"):
         er.doctor(tmp_path / "prose.csv")
@@ -320,6 +395,79 @@ def test_an_export_of_a_tool_is_told_by_name(tmp_path):
     found = er.doctor(tmp_path / "export.json")
     assert found.codes == ("export",)
     assert found.command == f"earnest import {tmp_path / 'export.json'} --out votes.parquet"
+    # an export some of whose votes cannot be used is one as well
+    (tmp_path / "export.json").write_text(json.dumps([*feedback, feedback[0] | {"id": "n", "user_id": None}]))
+    found = er.doctor(tmp_path / "export.json")
+    assert found.codes == ("export",)
+    assert "--on-bad-rows quarantine" in found.command
+    (tmp_path / "export.json").write_text(json.dumps([{"id": 1, "text": "no export"}]))
+    assert er.doctor(tmp_path / "export.json").codes == ("no_user",)
+
+
+def test_winners_and_losers_get_sides_by_the_program_that_is_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = logs.healthy(46).query("winner != 'tie'")
+    first = frame["winner"] == "model_a"
+    won, lost = (frame["model_a"].where(first, frame["model_b"]), frame["model_b"].where(first, frame["model_a"]))
+    votes = pd.DataFrame({"annotator": frame["user"], "win_model": won, "lose_model": lost})
+    votes.to_csv("wl.csv", index=False)
+    found = er.doctor("wl.csv")
+    assert found.codes == ("no_sides",)
+    printed = str(found).split("in Python:\n")[1].split("\n\nnext:")[0]
+    exec("\n".join(line[2:] for line in printed.split("\n")), {})
+    again = er.doctor("shuffled.csv")
+    assert found.command == "earnest doctor shuffled.csv"
+    assert again.can_tell
+    assert again.numbers["left_share"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_what_is_said_of_a_log_that_stops_does_not_contradict_it():
+    for make, code in ((_one_user, "few_users"), (_all_left, "one_side")):
+        found = er.doctor(make())
+        assert found.codes[0] == code
+        assert "users_alike" not in found.codes
+        assert "nan" not in str(found)
+
+
+def test_users_are_called_alike_only_where_the_log_can_show_it():
+    """Of 40 small logs with a spread of 0.45 of the mean seven were called alike before; now none is."""
+    for seed in range(40):
+        eta = np.repeat(np.random.default_rng(seed).beta(2.0, 2.0, 60)[:, None], 20, axis=1)
+        frame = logs.votes(500 + seed, users=60, eta=0.0)
+        attends = np.random.default_rng(seed).random(1200) < eta.ravel()
+        better = frame["model_a"].map(logs.SKILLS) > frame["model_b"].map(logs.SKILLS)
+        said = np.where(attends, np.where(better, "model_a", "model_b"), frame["winner"])
+        assert "users_alike" not in er.doctor(logs.plain(frame.assign(winner=said))).codes
+    assert "users_alike" in er.doctor(logs.all_alike()).codes  # and where it can, they are
+
+
+def test_ties_that_call_both_bad_are_told(folder):
+    frame = logs.healthy(47)
+    ties = frame.index[frame["winner"] == "tie"]
+    frame.loc[ties[:300], "winner"] = "both_bad"
+    frame.to_csv(folder / "bad.csv", index=False)
+    text = {finding.code: finding.text for finding in er.doctor(folder / "bad.csv").findings}
+    assert text["both_bad"] == f"300 of the {len(ties):,} ties say that both responses are bad; they count as ties."
+    assert "both_bad" not in {finding.code for finding in er.doctor(logs.healthy(47)).findings}
+
+
+def test_facts_come_as_numbers_too():
+    found = er.doctor(logs.two_islands())
+    told = found.numbers
+    assert (told["votes"], told["users"], told["models"], told["components"]) == (6000, 300, 6, 2)
+    assert (told["pairs_compared"], told["pairs_possible"], told["least_votes"], told["most_votes"]) == (7, 15, 20, 20)
+    assert told["ties"] + told["decided"] == told["votes"]
+    assert f"{told['left_share']:.0%}" in found.facts["left side"]
+    assert found.facts["users"] == "300, with 20 votes each"
+    json.dumps(told, allow_nan=False)
+
+
+def test_texts_that_an_export_will_need_are_asked_for_early():
+    def codes(frame):
+        return {finding.code for finding in er.doctor(frame).findings}
+
+    assert "no_texts" in codes(logs.healthy())
+    assert "no_texts" not in codes(logs.healthy().assign(prompt="?", response_a="x", response_b="y"))
 
 
 @pytest.mark.parametrize("seed", range(5))
