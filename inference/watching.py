@@ -54,9 +54,9 @@ def watch(
         source: A folder of files that grow (JSONL, CSV) or are whole (Parquet), or "-" for JSON lines from standard
             input. A last line without its end waits. Files are rotated by renaming them. One that is cut, or replaced
             by another, is refused; an edit of what was counted in a file that has grown since is seen only when the
-            watch starts again, since all of a file is compared then. Without ids of votes a copy of a file is refused,
-            and a link is read under one name. From standard input a vote that is sent twice counts once only if
-            `comparison` names its id.
+            watch starts again, since all of a file is compared then. A link is read under one name. Without ids of
+            votes a copy of a file is refused, and so is another folder than the one that the store has votes of. From
+            standard input a vote that is sent twice counts once only if `comparison` names its id.
         store: A DuckDB file for the counts, begun if it is not there.
         model: The declaration; by default that of the store, or for a new one Bradley-Terry with ties.
         out: Table of users to keep current, .parquet or .csv: user, comparisons, mean, sd, lower, upper. The Parquet
@@ -127,7 +127,24 @@ def _source(source: str | os.PathLike[str], store: CountStore, outputs: Outputs)
     path = Path(source)
     if not path.is_dir():
         raise InputError(f"{path}: is no folder; name a folder whose files are votes, or - for standard input")
+    _same_folder(path, store)
     own = (store.path, f"{store.path}.wal", outputs.out, outputs.fit, outputs.quarantine)
     places = [Path(name).resolve() for name in own if name is not None]
     skip = frozenset(place.name for place in places if place.parent == path.resolve())
     return Folder(path, {name: state for name, state in store.progress().items() if name != "-"}, skip)
+
+
+def _same_folder(path: Path, store: CountStore) -> None:
+    """Refuse another folder than the store has votes of, where the same votes in other files would count again."""
+    place, before = str(path.resolve()), store.recall("folder")
+    read = {name for name in store.progress() if name != "-"}
+    ids = store.reading is not None and "comparison" in store.reading.columns
+    # A folder that was moved has the files that were read.
+    if read and before not in (None, place) and not ids and not any((path / name).is_file() for name in read):
+        raise InputError(
+            f"{path}: the store {store.path} has the votes of {before}, and without ids the same votes from another "
+            "folder would count twice; give this folder a store of its own, put its files into that folder, or begin "
+            "a store with votes' ids (comparison=...)"
+        )
+    if place != before:
+        store.keep("folder", place)

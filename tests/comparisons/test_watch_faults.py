@@ -21,7 +21,8 @@ from earnest.comparisons.growing import Folder
 from earnest.comparisons.streams import Stream
 from earnest.inference.watching import looks_of
 
-LOOKS = looks_of(er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson())))
+LOOKED_AT = er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson()))
+LOOKS = looks_of(LOOKED_AT)
 ROWS = [
     {"vote": f"v{k}", "user": f"u{k % 7}", "model_a": "x", "model_b": "y", "winner": ("model_a", "tie")[k % 3 == 0]}
     for k in range(80)
@@ -279,3 +280,38 @@ def test_an_output_of_another_store_is_replaced(tmp_path):
         er.watch(tmp_path / user, tmp_path / f"{user}.duckdb", out=out, once=True)
         assert list(pd.read_csv(out)["user"]) == [user]
     assert er.watch(tmp_path / "bob", tmp_path / "bob.duckdb", out=out, once=True) is None  # it is current
+
+
+def seen(folder, store, ids=False):
+    """Votes in the store after a watch of the folder."""
+    er.watch(folder, store, LOOKED_AT, once=True, **({"comparison": "vote"} if ids else {}))
+    with CountStore(store) as counts:
+        return counted(counts)
+
+
+def test_the_same_votes_from_another_folder_are_refused_unless_they_have_ids(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place in (here, there):
+        place.mkdir()
+    (here / "a.jsonl").write_bytes(LINES)
+    pd.DataFrame(ROWS).to_csv(there / "b.csv", index=False)  # no copy, byte by byte
+    store = tmp_path / "plain.duckdb"
+    assert seen(here, store) == 80
+    with pytest.raises(
+        InputError, match=r"there: the store .*plain\.duckdb has the votes of .*here.* store of its own"
+    ):
+        seen(there, store)
+    assert seen(here, store) == 80
+    store = tmp_path / "ids.duckdb"
+    assert seen(here, store, ids=True) == 80
+    assert seen(there, store, ids=True) == 80
+
+
+def test_a_folder_that_was_moved_goes_on(tmp_path, store):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.jsonl").write_bytes(LINES)
+    assert seen(tmp_path / "here", store) == 80
+    (tmp_path / "here").rename(tmp_path / "there")
+    with (tmp_path / "there" / "a.jsonl").open("ab") as file:
+        file.write(LINES[: LINES.index(b"\n") + 1])
+    assert seen(tmp_path / "there", store) == 81
