@@ -465,9 +465,9 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
 
 def say_doubts(fitted: Fit) -> bool:
     """Warn where a fit's votes tell nothing of users; True if so."""
-    from .diagnostics.doctor_doubts import doubts_of_counts
+    from .diagnostics.doctor_doubts import doubts_of_fit
 
-    doubts = doubts_of_counts(fitted.counts, fitted.model.directed)
+    doubts = doubts_of_fit(fitted)
     if doubts:
         click.echo(f"earnest: warning: {doubts}", err=True)
     return bool(doubts)

@@ -1,4 +1,4 @@
-"""A threshold curve in a line, and as a card in a notebook."""
+"""A threshold curve and its recommendation in a line, and as cards in a notebook."""
 
 from __future__ import annotations
 
@@ -7,23 +7,46 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..comparisons.markup import card, cell_table, line, sentences
+from ..comparisons.markup import card, cell_table, line, points, sentences
 
 if TYPE_CHECKING:
-    from .curves import ThresholdCurve
+    from .curves import Recommendation, ThresholdCurve
 
-__all__ = ["curve_card", "curve_line"]
+__all__ = ["curve_card", "curve_line", "recommendation_card", "recommendation_line"]
 
 _POINTS, _ROWS = 160, 5
+DOUBTED = "trust neither it nor the ranking"
 
 
 def curve_line(curve: ThresholdCurve) -> str:
     """The best cut, without asking how far the scale is known, which takes longer."""
     row = curve.table.iloc[int(curve.table["effective_labels"].to_numpy().argmax())]
+    doubted = f"; {DOUBTED}" if curve.doubted else f" of {curve.users:,} users"
     return (
-        f"<ThresholdCurve of {curve.users:,} users, {curve.labels:,} labels: {row['effective_labels']:,.0f} effective "
-        f"labels at the best cut, {row['threshold']:.3f}, {curve.unfiltered:,.0f} without one>"
+        f"<ThresholdCurve: {row['effective_labels']:,.0f} effective labels from {row['threshold']:.3f} up, "
+        f"{curve.unfiltered:,.0f} uncut{doubted}>"
     )
+
+
+def recommendation_line(best: Recommendation) -> str:
+    """The threshold, what it keeps, and whether to trust it."""
+    warned = "" if not best.warning else f"; {DOUBTED}" if best.warning.startswith("Trust") else "; see warning"
+    return (
+        f"<Recommendation: threshold {best.threshold:.4f}, {best.users:,} users, {best.labels:,} labels "
+        f"({best.gain:+.1%}){warned}>"
+    )
+
+
+def recommendation_card(best: Recommendation) -> str:
+    """The threshold, what it does, and the warning before everything, as HTML."""
+    facts = {
+        "threshold": f"{best.threshold:.4f} ({best.criterion})",
+        "keeps": f"{best.users:,} users, {best.labels:,} labels",
+        "attentiveness": f"{best.precision:.0%} of their votes",
+        "effective labels": f"{best.effective_labels:,.0f} ({best.gain:+.1%} against no cut)",
+    }
+    rest = best.reason.replace(best.warning, "").strip() if best.warning else best.reason
+    return card("Recommendation", facts, points([("warning", best.warning)] if best.warning else []), sentences([rest]))
 
 
 def curve_card(curve: ThresholdCurve) -> str:
@@ -51,4 +74,5 @@ def curve_card(curve: ThresholdCurve) -> str:
         "soft weights": f"{curve.soft_weights_leave_one_out:,.0f} effective labels (each label weighed by the others)",
     }
     after = "recommend() also says how far the absolute scale is known."
-    return card("ThresholdCurve", facts, picture, cell_table(head, rows), sentences([best.reason, after]))
+    warned = points([("warning", curve.doubted)] if curve.doubted else [])
+    return card("ThresholdCurve", facts, warned, picture, cell_table(head, rows), sentences([best.reason, after]))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..comparisons.errors import EarnestError
 from .bands import Drawn
-from .cards import curve_card, curve_line
+from .cards import curve_card, curve_line, recommendation_card, recommendation_line
 from .criteria import choose_cut, level_ground
 from .scale import Scale
 
@@ -56,7 +56,10 @@ class Recommendation:
     warning: str = ""
 
     def __repr__(self) -> str:
-        return f"<Recommendation, threshold {self.threshold:.4f}: {self.reason}>"
+        return recommendation_line(self)
+
+    def _repr_html_(self) -> str:
+        return recommendation_card(self)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ class ThresholdCurve:
         """How far the votes alone fix the absolute scale of attentiveness; None for label EM."""
         return None if self.judge is None else self.judge()
 
+    @cached_property
+    def doubted(self) -> str:
+        """Why the votes behind it tell nothing of users, a sentence, or ""."""
+        return "" if self.doubt is None else self.doubt()
+
     def at(self, threshold: float) -> pd.Series:
         """The row of the cut that this threshold makes.
 
@@ -172,10 +180,9 @@ class ThresholdCurve:
             said.append(
                 f"Over the posterior the best threshold lies between {interval[0]:.3f} and {interval[1]:.3f} (90 %)."
             )
-        # A wanted share of the labels is a matter of ranking alone.
-        doubt = "" if self.doubt is None else self.doubt()
-        warning = doubt
-        if not doubt and name != "share" and self.scale is not None:
+        # Which users make up a wanted share is a matter of ranking; what they attend to, which is told, is not.
+        doubt = warning = self.doubted
+        if not doubt and self.scale is not None:
             warning = self.scale.warning
         said = [text for text in (doubt, *said, "" if doubt else warning, self.caveat) if text]
         return Recommendation(

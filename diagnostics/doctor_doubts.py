@@ -11,8 +11,18 @@ from .doctor_finding import Finding, counted_users
 
 if TYPE_CHECKING:
     from ..comparisons.cells import Counts
+    from ..inference import Fit
 
-__all__ = ["FEW", "LEAST_USERS", "doubts_of_counts", "few_users", "gold_missed", "no_signal", "one_vote"]
+__all__ = [
+    "FEW",
+    "LEAST_USERS",
+    "doubts_of_counts",
+    "doubts_of_fit",
+    "few_users",
+    "gold_missed",
+    "no_signal",
+    "one_vote",
+]
 
 FEW = 100
 """Decided votes below which nothing is told."""
@@ -117,6 +127,13 @@ def doubts_of_counts(counts: Counts, directed: bool) -> str:
     if found is None:
         return ""
     return f"Trust neither threshold nor ranking: {found.text[0].lower()}{found.text[1:]} {found.remedy}"
+
+
+def doubts_of_fit(fit: Fit) -> str:
+    """The same of a fit; nothing where it is known beforehand that everybody attends."""
+    if fit.model.attends(fit.counts.users).all():
+        return ""
+    return doubts_of_counts(fit.counts, fit.model.directed)
 
 
 def _of_users(counts: Counts) -> Finding | None:

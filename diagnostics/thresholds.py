@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError, InputError
+from ..models.behavior import BehaviorModel
 from .bands import MOST_DRAWS, Drawn, bands, drawn_of_fit, drawn_users
 from .curves import Recommendation, Regret, ThresholdCurve, curve_table
-from .doctor_doubts import doubts_of_counts
+from .doctor_doubts import doubts_of_counts, doubts_of_fit
 from .scale import Scale, scale_of_fit, scale_of_posterior
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
     """
     if not hasattr(source, "attentiveness") or hasattr(source, "data_vars"):
         drawn = drawn_users(source, log)
-        return replace(_of_draws(drawn, drawn.mean), judge=_judge_of(source, log))
+        return replace(_of_draws(drawn, drawn.mean), judge=_judge_of(source, log), doubt=_doubt_of(source, log))
     _check_draws(draws, source, log)
     if draws:
         source.check_users_known("thresholds(draws=...)")
         drawn, mean = drawn_of_fit(source, draws), source.attentiveness["mean"].to_numpy(dtype=float)
-        return replace(_of_draws(drawn, mean), judge=lambda: scale_of_fit(source))
+        return replace(_of_draws(drawn, mean), judge=lambda: scale_of_fit(source), doubt=lambda: doubts_of_fit(source))
     frame = source.attentiveness if log is None else source.attentiveness_for(log)
     # Of a log on a cluster a row stands for all users with its pattern of votes.
     users = frame["users"].to_numpy(dtype=float) if "users" in frame else np.ones(len(frame))
@@ -96,7 +97,7 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
         caveat=_LABEL_CAVEAT if getattr(source, "method", "") == "label" else "",
         above=(lambda tau: _above(source, log, tau)) if scaled else None,
         judge=(lambda: scale_of_fit(source)) if judged else None,
-        doubt=(lambda: doubts_of_counts(source.counts, source.model.directed)) if judged else None,
+        doubt=(lambda: doubts_of_fit(source)) if hasattr(source, "counts") else None,
     )
 
 
@@ -107,6 +108,13 @@ def recommended_threshold(source: Fit | Any, log: ComparisonLog) -> float:
 
 def _judge_of(trace: Any, log: ComparisonLog | None) -> Callable[[], Scale] | None:
     return None if log is None else lambda: scale_of_posterior(trace, log)
+
+
+def _doubt_of(trace: Any, log: ComparisonLog | None) -> Callable[[], str] | None:
+    if log is None:
+        return None
+    model = BehaviorModel.from_toml(trace.attrs["declaration"])
+    return lambda: doubts_of_counts(model.count(log), model.directed)
 
 
 def _check_draws(draws: int, source: Any, log: ComparisonLog | None) -> None:

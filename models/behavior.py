@@ -100,8 +100,9 @@ class BehaviorModel:
     def __repr__(self) -> str:
         from .cards import brief
 
-        parts = {**self.roles, **({} if self.gold is None else {"gold": self.gold})}
-        return f"BehaviorModel({', '.join(f'{role}={brief(part)}' for role, part in parts.items())})"
+        own = [brief(part) for part in (self.attentiveness, self.preference, self.casual)]
+        more = [f"{name}={brief(part)}" for name in ("gold", "attention") if (part := getattr(self, name)) is not None]
+        return f"BehaviorModel({', '.join([*own, *more])})"
 
     def _repr_html_(self) -> str:
         from .cards import model_card

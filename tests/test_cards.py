@@ -80,8 +80,30 @@ def test_a_curve_shows_its_cuts_and_marks_the_best(fit):
     assert f"{best.effective_labels:,.0f}" in text
     assert {"polyline", "circle"} <= page.seen
     assert f"{best.threshold:.3f}" in repr(curve)
-    assert len(repr(curve)) < 200
-    assert repr(best) == f"<Recommendation, threshold {best.threshold:.4f}: {best.reason}>"
+    assert len(repr(curve)) <= 110
+    assert f"<Recommendation: threshold {best.threshold:.4f}, {best.users:,} users" in repr(best)
+    assert len(repr(best)) <= 110
+    shown = "".join(_page(best._repr_html_()).text)
+    assert f"{best.threshold:.4f}" in shown
+    assert best.warning in shown
+    assert shown.count(best.warning) <= 1 or not best.warning
+
+
+def test_what_no_threshold_can_mend_is_said_wherever_one_is_shown(fit):
+    """A fit of tossed coins looks like any other, but for this; of a log that tells, nothing of the kind is said."""
+    rng = np.random.default_rng(0)
+    frame = fit.model.simulate(users=60, comparisons_per_user=20, models=3, seed=2).log.to_arrow().to_pandas()
+    coins = er.fit_em(
+        fit.model, er.read_comparisons(frame.assign(winner=rng.choice(["model_a", "model_b"], len(frame))))
+    )
+    told = er.BehaviorModel().simulate(200, 20, models=["a", "b", "c"], seed=1).log
+    good = er.fit_em(er.BehaviorModel(), told)
+    for source, doubted in ((coins, True), (good, False)):
+        curve = er.thresholds(source)
+        for thing in (source, curve, curve.recommend(), curve.recommend("share>=0.5")):
+            page = "".join(_page(thing._repr_html_()).text)
+            assert ("Trust neither threshold nor ranking" in page) == doubted
+            assert ("trust neither" in repr(thing)) == doubted
 
 
 def test_a_model_is_shown_as_it_was_declared():
@@ -89,6 +111,7 @@ def test_a_model_is_shown_as_it_was_declared():
         er.Signed(), er.BradleyTerry(ties=er.Davidson(), by_category=True), er.CoinFlip(), gold=er.Gold(users=["a"])
     )
     said = repr(model)
+    assert len(repr(er.BehaviorModel(preference=er.BradleyTerry(ties=er.Davidson())))) <= 100
     names = {name: getattr(er, name) for name in er.__all__}
     assert eval(said, names) == model  # it is the call that makes it
     assert "prior" not in said  # and nothing that was not set
