@@ -20,9 +20,11 @@ from .console import (
     interrupts_wait,
     keep_compiled_programs,
     plan_text,
+    say,
     say_agreement,
     say_doubts,
     say_fit,
+    say_next,
     say_notes,
     say_posterior,
     stages,
@@ -33,6 +35,7 @@ from .console import (
 )  # fmt: skip
 from .options import (
     A_FILE,
+    after_threshold,
     curve_of,
     declared_model,
     fit_option,
@@ -42,12 +45,17 @@ from .options import (
     model_for,
     read_votes,
     reading_options,
+    remember,
+    said,
+    tables_for,
     threshold_of,
     votes_argument,
+    votes_of,
     watching_options,
 )  # fmt: skip
 from .verb_doctor import doctor
 from .verb_import import import_
+from .wording import wrapped
 
 if TYPE_CHECKING:
     from .inference.outputs import Status
@@ -95,7 +103,7 @@ def simulate(
     with working("simulating"):
         made = model.simulate(users, comparisons, models, seed, texts=texts)
         made.log.write(out)
-    click.echo(f"wrote {out}: {len(made.log):,} votes of {users:,} users on {models} models, seed {seed}")
+    say(f"wrote {out}: {len(made.log):,} votes of {users:,} users on {models} models, seed {seed}")
     if truth is not None:
         from .demo import write_truth
 
@@ -151,9 +159,11 @@ def fit(
         )  # fmt: skip
     with working("saving"):
         fitted.save(out)
+        remember(out, fitted, votes, reading)
     say_fit(fitted, log)
     doubted = say_doubts(fitted)
-    go_on = f"doctor {shlex.join(votes)}" if doubted else f"threshold {shlex.quote(out)}"
+    named = " ".join(said(reading["columns"], reading["outcomes"]))
+    go_on = f"doctor {shlex.join(votes)} {named}".rstrip() if doubted else f"threshold {shlex.quote(out)}"
     click.echo(f"wrote {out}; next: earnest {go_on}")
 
 
@@ -274,7 +284,7 @@ def threshold(
     fitted = load_fit(folder)
     if posterior is not None and not votes:
         raise click.UsageError("--posterior needs the VOTES that were sampled: earnest threshold FOLDER VOTES...")
-    log = read_votes(votes, reading, fitted.columns, fitted.outcomes, quiet=form is not None) if votes else None
+    log = read_votes(votes, reading, fitted, folder, quiet=form is not None) if votes else None
     curve = curve_of(fitted if posterior is None else load_posterior(posterior), log)
     best = curve.recommend(criterion)
     shown = curve.table[["threshold", "users", "labels", "share", "precision", "effective_labels"]]
@@ -305,7 +315,8 @@ def threshold(
         click.echo(curve_text(curve, best.threshold, rows))
         click.echo(f"every label kept:             {curve.unfiltered:>10,.0f} effective labels")
         click.echo(f"soft weights (leave one out): {curve.soft_weights_leave_one_out:>10,.0f} effective labels")
-        click.echo(f"recommended threshold {best.threshold:.4f}: {best.reason}")
+        say(f"recommended threshold {best.threshold:.4f}: {best.reason}")
+        say_next(after_threshold(curve, best, folder, votes_of(folder, fitted, votes)))
 
 
 @main.command()
@@ -345,7 +356,7 @@ def report(
     check_output(out)
     fitted = load_fit(folder)
     tree = load_posterior(posterior) if posterior else None
-    log = read_votes(votes, reading, fitted.columns, fitted.outcomes) if votes else None
+    log = read_votes(votes, reading, fitted, folder) if votes else None
     key = key_of(key_file)
     from pathlib import Path
 
@@ -373,13 +384,14 @@ def filter_(
     check_log_output(out)
     fitted = load_fit(folder)
     cut = threshold_of(level, fitted)
-    log = read_votes(votes, reading, fitted.columns, fitted.outcomes)
+    log = read_votes(votes, reading, fitted, folder)
     from .comparisons.filtering import filter_log
 
     with working("filtering"):
         kept = filter_log(log, fitted, threshold=cut, min_comparisons=min_comparisons)
         kept.write(out)
-    click.echo(f"wrote {out}: {kept.notes[-1]}")
+    say(f"wrote {out}: {kept.notes[-1]}")
+    say_next(f"export {shlex.quote(out)} --fit {shlex.quote(folder)}{tables_for(kept)} --out preferences.jsonl")
 
 
 @main.command()
@@ -426,7 +438,7 @@ def export(
     check_output(out)
     fitted = load_fit(folder)
     cut = 0.0 if level is None else threshold_of(level, fitted)
-    log = read_votes(votes, reading, fitted.columns, fitted.outcomes)
+    log = read_votes(votes, reading, fitted, folder)
     from .comparisons.export import write_preferences
     from .comparisons.filtering import filter_log
 
@@ -436,7 +448,9 @@ def export(
             log = filter_log(log, fitted, threshold=cut, min_comparisons=min_comparisons)
         summary = write_preferences(log, out, fitted, **texts)
     say_notes(log.notes[noted:])
-    click.echo(str(summary))
+    say(str(summary))
+    fitted_votes = votes_of(folder, fitted, blank="")  # not those of this command: the report is about the fit
+    say_next(f"report {' '.join(filter(None, (shlex.quote(folder), fitted_votes)))} --out report.html")
 
 
 @main.command()
@@ -474,7 +488,7 @@ def plan(gap: float | None, advantage: float | None, figure: str | None, form: s
         click.echo(json.dumps({**told, "table": found.table.to_dict(orient="records")}, default=float, indent=1))
     else:
         for text in (found.verdict, *found.needed):
-            click.echo(click.wrap_text(text, width=80))
+            say(text)
         click.echo("\n" + plan_text(found))
 
 
@@ -521,10 +535,10 @@ def watch(
     with stopping() as stop, watching() as say:
         go_on(
             folder, store, model, out=out, stop=stop, progress=kept,
-            note=lambda text: click.echo(f"  note: {text}", err=True), **options, **rest, **reading["columns"],
+            note=lambda text: say_notes([text], err=True), **options, **rest, **reading["columns"],
         )  # fmt: skip
     for line in watch_summary(told[-1], store) if told else ():
-        click.echo(line)
+        click.echo(wrapped(line, rest="    "))
 
 
 @main.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .examples import EXAMPLES
+from .wording import in_shell, wrapped
 
 if TYPE_CHECKING:
     from threading import Event
@@ -39,7 +40,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print the message on stderr."""
-        click.echo(f"earnest: {self.message}", file=file or sys.stderr)
+        click.echo(wrapped(in_shell(self.message), "earnest: ", "  "), file=file or sys.stderr)
 
 
 class Verb(click.Command):
@@ -211,7 +212,12 @@ def watch_summary(status: Status, store: str) -> list[str]:
     if taken.repeated:
         lines.append(f"  note: {taken.repeated:,} votes had an id that was counted before, and were not counted again")
     if taken.quarantined:
-        lines.append(f"  note: {taken.quarantined:,} rows cannot be used and are in the store with the reason")
+        rows = (
+            "1 row cannot be used and is"
+            if taken.quarantined == 1
+            else f"{taken.quarantined:,} rows cannot be used and are"
+        )
+        lines.append(f"  note: {rows} in the store with the reason")
     if status.waiting:
         names = ", ".join(f"{name} ({size:,} bytes)" for name, size in list(status.waiting.items())[:5])
         more = f" and {len(status.waiting) - 5} more" if len(status.waiting) > 5 else ""
@@ -297,7 +303,7 @@ def say_posterior(tree: Any, said: Sequence[str]) -> bool:
     """
     from .diagnostics.convergence import convergence
 
-    click.echo(f"{tree.attrs['form_reason']}; {tree.attrs['chains_ran']}")
+    say(f"{tree.attrs['form_reason']}; {tree.attrs['chains_ran']}")
     say_notes([note for note in tree.attrs["notes"].split("\n") if note and note not in said])
     checked = convergence(tree)
     rows = []
@@ -306,7 +312,7 @@ def say_posterior(tree: Any, said: Sequence[str]) -> bool:
                      f"{row.ess_bulk:,.0f}", f"{row.rhat:.3f}"])  # fmt: skip
     rows = _thirty(rows, checked.table["ess_bulk"], "with the fewest effective draws")
     click.echo(table(["parameter", "mean", "sd", "90 % interval", "effective draws", "R-hat"], rows))
-    click.echo(checked.verdict)
+    say(checked.verdict)
     return checked.good
 
 
@@ -337,7 +343,7 @@ def say_agreement(agreement: Agreement) -> None:
     ]
     head = ["threshold", "users kept, EM", "posterior", "votes that differ", "share"]
     click.echo("\nthresholds at which most votes differ\n" + table(head, rows))
-    click.echo(agreement.verdict)
+    say(agreement.verdict)
 
 
 def _thirty(rows: list[list[str]], by: pd.Series, which: str) -> list[list[str]]:
@@ -407,7 +413,23 @@ def plan_text(found: Plan) -> str:
 def say_notes(notes: Sequence[str], err: bool = False) -> None:
     """Print what was guessed, set aside or found odd."""
     for note in notes:
-        click.echo(f"  note: {note}", err=err)
+        click.echo(wrapped(in_shell(note), "  note: ", "    "), err=err)
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print prose, in lines."""
+    click.echo(wrapped(in_shell(text)), err=err)
+
+
+def say_next(*commands: str) -> None:
+    """Print the command to run next, whole: it is to be copied."""
+    for command in commands:
+        click.echo(f"next: earnest {command}")
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    click.echo(wrapped(in_shell(text), "earnest: warning: ", "  "), err=True)
 
 
 def check_output(path: str | Path) -> None:
@@ -441,7 +463,7 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
         f"{fitted.status} after {fitted.iterations} iterations, objective {fitted.objective_trace[-1]:,.2f} nats"
     )
     if not fitted.converged:
-        click.echo(f"earnest: warning: EM stopped with the status {fitted.status!r}", err=True)
+        warn(f"EM stopped with the status {fitted.status!r}")
     say_notes([note for note in fitted.notes if note not in log.notes])
     rows = []
     for parameter in fitted.table.parameters:
@@ -451,16 +473,15 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
         if values.size > 12:
             top = np.argsort(-values)[:3]
             best = ", ".join(f"{entries[k].strip()} ({values[k]:+.2f})" for k in top)
-            click.echo(f"{name}: {values.size} entries, highest {best}")
+            say(f"{name}: {values.size} entries, highest {best}")
             continue
         rows += [[f"{name}{e}", f"{v:.3f}", f"{s:.3f}"] for e, v, s in zip(entries, values, errors, strict=True)]
     if rows:
         click.echo(table(["parameter", "estimate", "s.e."], rows))
     means = fitted.attentiveness["mean"]
     low, middle, high = means.quantile([0.25, 0.5, 0.75])
-    click.echo(
-        f"attentiveness of {len(means):,} users: quarter below {low:.2f}, half {middle:.2f}, quarter above {high:.2f}"
-    )
+    who = f"{len(means):,} user{'' if len(means) == 1 else 's'}"
+    say(f"attentiveness of {who}: quarter below {low:.2f}, half {middle:.2f}, quarter above {high:.2f}")
 
 
 def say_doubts(fitted: Fit) -> bool:
@@ -469,7 +490,7 @@ def say_doubts(fitted: Fit) -> bool:
 
     doubts = doubts_of_fit(fitted)
     if doubts:
-        click.echo(f"earnest: warning: {doubts}", err=True)
+        warn(doubts)
     return bool(doubts)
 
 

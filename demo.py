@@ -13,7 +13,8 @@ import click
 import numpy as np
 
 from .comparisons import atomic_file
-from .console import say_notes, working
+from .console import say, say_notes, working
+from .wording import wrapped
 
 if TYPE_CHECKING:
     from .diagnostics.thresholds import Recommendation, ThresholdCurve
@@ -77,7 +78,7 @@ def run(out: str | os.PathLike[str], users: int = 1000, comparisons: int = 20, s
     with working("weighing thresholds"):
         curve = thresholds(fit)
         best = curve.recommend()
-    click.echo(f"recommended threshold {best.threshold:.3f}: {best.reason}")
+    say(f"recommended threshold {best.threshold:.3f}: {best.reason}")
     with working("filtering and exporting"):
         kept = filter_log(made.log, fit, threshold=best.threshold)
         kept.write(folder / "kept.parquet")
@@ -92,7 +93,7 @@ def run(out: str | os.PathLike[str], users: int = 1000, comparisons: int = 20, s
     click.echo("")
     click.echo("Against the truth, which a simulation knows:")
     for line in against_truth(fit, made, best):
-        click.echo(f"  {line}")
+        click.echo(wrapped(line, "  ", "    "))
     click.echo("")
     click.echo("The same by hand, as with a log of your own:")
     for command in _commands(folder):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from glob import glob
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import Failure, interrupts_wait, say_notes, working
+from .console import Failure, interrupts_wait, say, say_notes, working
 
 if TYPE_CHECKING:
     from .comparisons import ComparisonLog
-    from .diagnostics.thresholds import ThresholdCurve
+    from .diagnostics.thresholds import Recommendation, ThresholdCurve
     from .inference import Fit
     from .models import BehaviorModel
 
@@ -83,37 +88,72 @@ def _with_reading(verb: Callable[..., None], usual: str | None = None, ends: str
 
 
 def read_votes(
-    votes: tuple[str, ...],
-    reading: Mapping[str, Any],
-    known: Mapping[str, str] | None = None,
-    outcomes: Mapping[str, str] | str | None = None,
-    quiet: bool = False,
+    votes: tuple[str, ...], reading: Mapping[str, Any], fitted: Fit | None = None, folder: str = "", quiet: bool = False
 ) -> ComparisonLog:
     """Read the log, with the columns that the fit remembers where the user names none and the log has them.
 
-    What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV.
+    What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV. What the
+    fit's folder remembers of the command that made it holds where the user says nothing else.
     """
-    from .comparisons.fields import flattened
     from .comparisons.sources import open_source
 
     source = votes[0] if len(votes) == 1 else list(votes)
     rest = {name: value for name, value in reading.items() if name != "columns"}
     with working("reading votes"):
         columns = dict(reading["columns"])
-        if known and not columns:
-            columns = _remembered(known, flattened(open_source(source)).columns)
-            rest["outcomes"] = rest.get("outcomes") or _remembered_words(outcomes)
+        if fitted is not None and fitted.columns and not columns:
+            columns = _remembered(fitted.columns, open_source(source).columns)
+            rest["outcomes"] = rest.get("outcomes") or _remembered_words(fitted.outcomes)
+        if fitted is not None and _is_default("on_bad_rows"):
+            rest["on_bad_rows"] = remembered(folder, fitted).get("on_bad_rows", rest["on_bad_rows"])
         log = _read(source, votes, columns, rest)
-        counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
-    click.echo(f"read {log.source}: {counts}", err=quiet)
-    say_notes(log.notes, err=quiet)
+        counts = sizes(log)
+    say(f"read {log.source}: {counts}", err=quiet)
+    say_notes([note for note in log.notes if fitted is None or REPEATS not in note], err=quiet)
     return log
+
+
+def sizes(log: ComparisonLog) -> str:
+    """How many votes of how many users on how many models."""
+    users = len(log.users)
+    return f"{len(log):,} votes of {users:,} user{'' if users == 1 else 's'} on {len(log.models):,} models"
+
+
+def _is_default(option: str) -> bool:
+    """Whether an option of the running verb has its default, nothing having been said."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(option) is click.core.ParameterSource.DEFAULT
+
+
+_COMMAND = "command.json"
+
+
+def remember(folder: str, fitted: Fit, votes: tuple[str, ...], reading: Mapping[str, Any]) -> None:
+    """Keep beside a fit what its command said and a fit does not: the votes' files, what to do with bad rows."""
+    told = {"fit": fitted.fingerprint, "votes": list(votes), "on_bad_rows": reading["on_bad_rows"]}
+    from .comparisons.atomic import atomic_file
+
+    with atomic_file(Path(folder) / _COMMAND) as temporary:
+        Path(temporary).write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def remembered(folder: str, fitted: Fit) -> dict[str, Any]:
+    """What the command said that made a fit; empty where it was made otherwise, or is another fit by now."""
+    with suppress(OSError, ValueError):
+        told = json.loads((Path(folder) / _COMMAND).read_text(encoding="utf-8"))
+        if isinstance(told, dict) and told.get("fit") == fitted.fingerprint:
+            return told
+    return {}
+
+
+def votes_of(folder: str, fitted: Fit, votes: tuple[str, ...] = (), blank: str = "VOTES") -> str:
+    """The votes for the next command, as they are typed; `blank` where they are not known, or no more where they were."""
+    known = votes or remembered(folder, fitted).get("votes", ())
+    return shlex.join(known) if known and all(glob(name) or Path(name).exists() for name in known) else blank
 
 
 def _read(source: Any, votes: tuple[str, ...], columns: Mapping[str, str], rest: Mapping[str, Any]) -> ComparisonLog:
     """The log; where it cannot be read, the message ends with who would know."""
-    import shlex
-
     from .comparisons import InputError, read_comparisons
     from .comparisons.sources import open_source
 
@@ -125,6 +165,7 @@ def _read(source: Any, votes: tuple[str, ...], columns: Mapping[str, str], rest:
         raise InputError(f"{str(error).rstrip('.')}. Or see: earnest doctor {shlex.join(votes)}") from error
 
 
+REPEATS = "an earlier row in every column"  # of a note that a fit has said already
 _REQUIRED = ("user", "model_a", "model_b", "winner")
 
 
@@ -175,7 +216,7 @@ def default_model(log: ComparisonLog) -> BehaviorModel:
     gold = Gold() if "gold" in log.columns else None
     why = f"ties by Davidson, since the log has {ties:,}" if ties else "no ties, since the log has none"
     answers = ", gold answers from the log" if gold else ""
-    click.echo(
+    say(
         f"model: Beta attentiveness, BradleyTerry preference ({why}), PositionBias casual{answers} (change it with "
         "--model)"
     )
@@ -195,14 +236,12 @@ def model_for(log: ComparisonLog, declaration: str | None) -> BehaviorModel:
 
     with working("looking at the votes"):
         found = doctor(log)
-    click.echo(f"model: as `earnest doctor` suggests, {found.facts['begin with']}")
+    say(f"model: as `earnest doctor` suggests, {found.facts['begin with']}")
     return found.model or default_model(log)
 
 
 def declared_model(path: str) -> BehaviorModel:
     """The model that a TOML file declares."""
-    from pathlib import Path
-
     from .models import BehaviorModel
 
     try:
@@ -223,8 +262,6 @@ def load_fit(folder: str) -> Fit:
 
 def key_of(path: str | None) -> bytes | None:
     """The key of a report's hashed names: a file's bytes, without white space at its ends."""
-    from pathlib import Path
-
     if path is None:
         return None
     key = Path(path).read_bytes().strip() if Path(path).is_file() else b""
@@ -260,7 +297,7 @@ def threshold_of(text: str, fitted: Fit) -> float:
     """A number, or the recommendation of the fit's curve, said in a sentence."""
     if text == "recommended":
         best = curve_of(fitted).recommend()
-        click.echo(f"recommended threshold {best.threshold:.4f}: {best.reason}")
+        say(f"recommended threshold {best.threshold:.4f}: {best.reason}")
         return best.threshold
     try:
         value = float(text)
@@ -271,3 +308,28 @@ def threshold_of(text: str, fitted: Fit) -> float:
             f"expected a number from 0 to 1 or 'recommended', got {text!r}", param_hint="--threshold"
         )
     return value
+
+
+def said(columns: Mapping[str, str], outcomes: Mapping[str, str] | None) -> list[str]:
+    """Options of reading as they are typed."""
+    from .diagnostics.doctor_unreadable import said as typed
+
+    return typed(columns, outcomes)
+
+
+def after_threshold(curve: ThresholdCurve, best: Recommendation, folder: str, votes: str) -> str:
+    """The command that a recommendation leads to."""
+    fit = shlex.quote(folder)
+    if curve.doubted:
+        return f"doctor {votes}"
+    if best.users == curve.users:  # nobody is to be left out: weights do the rest
+        return f"export {votes} --fit {fit} --out preferences.jsonl"
+    usual = best.criterion == "effective_labels" and curve.drawn is None
+    level = "recommended" if usual else f"{best.threshold:.6g}"
+    return f"filter {votes} --fit {fit} --threshold {level} --out kept.parquet"
+
+
+def tables_for(log: ComparisonLog) -> str:
+    """The options by which an export gets texts that a log has not."""
+    there = {"response_a", "response_b"} <= set(log.columns)
+    return "" if there else " --prompts PROMPTS.jsonl --responses RESPONSES.jsonl"

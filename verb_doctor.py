@@ -10,6 +10,7 @@ import click
 
 from .console import Verb, working
 from .options import columns_options, votes_argument
+from .wording import in_shell
 
 
 @click.command(cls=Verb)
@@ -23,16 +24,16 @@ def doctor(votes: tuple[str, ...], as_json: bool, reading: Mapping[str, Any]) ->
     are guessed, and what was guessed is said.
     """
     from .diagnostics.doctor import doctor as look
+    from .diagnostics.doctor_words import as_text
 
     source = votes[0] if len(votes) == 1 else list(votes)
     with working("looking at the votes"):
         found = look(source, outcomes=reading["outcomes"], **reading["columns"])
     if as_json:
-        told = {
-            name: getattr(found, name) for name in ("source", "verdict", "can_tell", "facts", "columns", "outcomes")
-        }
+        names = ("source", "verdict", "can_tell", "facts", "numbers", "columns", "outcomes", "choices")
+        told = {name: getattr(found, name) for name in names}
         told["findings"] = [vars(finding) for finding in found.findings]
         told["model"] = None if found.model is None else found.model.to_toml()
         click.echo(json.dumps({**told, "command": found.command}, indent=1))
     else:
-        click.echo(str(found))
+        click.echo(as_text(found, say=in_shell))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
 
-from .console import Failure, Verb, check_log_output, say_notes, working
-from .options import A_FILE
+from .console import Failure, Verb, check_log_output, say, say_next, say_notes, working
+from .options import A_FILE, sizes
 
 __all__ = ["import_"]
 
@@ -59,18 +60,19 @@ def import_(exports: tuple[str, ...], out: str, outcome: tuple[str, ...], **opti
     with working("reading the export"):
         words: dict[object, str] = {word: meaning for word, _, meaning in pairs}
         log = read_export(exports[0] if len(exports) == 1 else list(exports), outcomes=words or None, **options)
-        counts = f"{len(log):,} votes of {len(log.users):,} users on {len(log.models):,} models"
+        counts = sizes(log)
     nested = [name for name in ("prompt", "response_a", "response_b") if _is_nested(log, name)]
     if nested and any(ending in out.lower() for ending in (".csv", ".tsv")):
         raise Failure(
             f"{out}: {' and '.join(nested)} hold conversations, which a CSV file cannot; give --out a name that "
             "ends in .parquet or .jsonl"
         )
-    click.echo(f"read {log.source}: {counts}")
+    say(f"read {log.source}: {counts}")
     say_notes(log.notes)
     with working("writing the log"):
         log.write(out)
-    click.echo(f"wrote {out}; next: earnest fit {out} --out fit/")
+    click.echo(f"wrote {out}")
+    say_next(f"doctor {shlex.quote(out)}")
 
 
 def _is_nested(log: Any, name: str) -> bool:

@@ -99,10 +99,10 @@ def _ids(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> tuple[int | N
 def _repeated(connection: duckdb.DuckDBPyConnection, recipe: Recipe, rows: int) -> int:
     """Rows that equal an earlier one in every column; of many rows those of a sixteenth of all values, times 16.
 
-    In a long log that has nothing but who voted how, equal rows are the rule, tell nothing and are not looked for.
+    In a log that has nothing but who voted how, equal rows are the rule, tell nothing and are not looked for.
     """
     names = {recipe.columns[name] for name in ("user", *few(recipe)) if name in recipe.columns}
-    if "comparison" in recipe.columns or (rows > MANY and names == set(recipe.source.columns)):
+    if "comparison" in recipe.columns or names == set(recipe.source.columns):
         return 0
     everything = f"hash({', '.join(map(ident, recipe.source.columns))})"
     part = 1 if rows <= MANY else 16
@@ -172,7 +172,8 @@ def first_fault(
         connection, recipe, f"SELECT CAST({ident(column)} AS VARCHAR) FROM {VIEW} WHERE {ident(ROW)} = {row}"
     )
     _, wrong, remedy = describe(recipe, fault, value)
-    others = f" ({n_bad - 1:,} more rows cannot be used)" if n_bad > 1 else ""
+    more = "1 more row" if n_bad == 2 else f"{n_bad - 1:,} more rows"
+    others = f" ({more} cannot be used)" if n_bad > 1 else ""
     return InputError(f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. {hint}")
 
 

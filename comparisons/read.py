@@ -123,9 +123,8 @@ def _note_repeats(log: ComparisonLog, findings: Findings) -> None:
     about = "" if findings.rows <= MANY else "about "
     if findings.repeated and "comparison" not in log.mapping:
         log.notes.append(
-            f"{about}{findings.repeated:,} rows equal an earlier row in every column; "
-            "each is counted as a vote of its own "
-            "(name a comparison column if votes have ids)"
+            f"{about}{findings.repeated:,} {'row equals' if findings.repeated == 1 else 'rows equal'} an earlier row "
+            "in every column; each is counted as a vote of its own (name a comparison column if votes have ids)"
         )
     for name, column in log.recipe.carried.items():
         if name != column:
@@ -161,7 +160,8 @@ def _set_aside(
         )
     log.excluded, log.quarantined, log.quarantine_file = excluded, excluded.num_rows, path
     log.notes.append(
-        f"{excluded.num_rows:,} of {findings.rows:,} rows cannot be used and are in {path} with the reason"
+        f"{excluded.num_rows:,} of {findings.rows:,} rows cannot be used and "
+        f"{'is' if excluded.num_rows == 1 else 'are'} in {path} with the reason"
     )
 
 

@@ -38,8 +38,9 @@ __all__ = ["FORMAT", "load", "save"]
 FORMAT = 1
 _LONG = 5_000_000  # entries from which on they are not compressed, which would take longer than all else
 _CONTENT = re.compile(r"arrays-[0-9a-f]{16}\.npz|attentiveness-[0-9a-f]{16}\.csv")
-# A fit's files (and a report beside them), and temporaries of a run that was killed while writing them.
-_OURS = re.compile(r"\.?(fit\.toml|report\.html|" + _CONTENT.pattern + r")(\..*)?")
+# A fit's files (and a report and what its command said beside them), and temporaries of a run that was killed while
+# writing them.
+_OURS = re.compile(r"\.?(fit\.toml|report\.html|command\.json|" + _CONTENT.pattern + r")(\..*)?")
 _USER_COLUMNS = ("comparisons", "mean", "sd", "lower", "upper")
 
 

@@ -1,5 +1,6 @@
 """A small log and its fit, made once by the command line itself."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,17 @@ from earnest.cli import main
 def run(*words: object) -> Result:
     """Run a verb in this process."""
     return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _whole_lines():
+    """Prose is not broken into lines, so that tests find a message as it was written; test_wording.py has the lines."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    yield
+    os.environ.pop("COLUMNS")
+    if before is not None:
+        os.environ["COLUMNS"] = before
 
 
 @pytest.fixture(scope="session")

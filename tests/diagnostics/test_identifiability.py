@@ -184,14 +184,15 @@ def test_the_verdict(case):
     assert ("Only the ranking of users is identified" in found.verdict) == only_ranking
     assert ("known on its absolute scale" in found.verdict) != only_ranking
     assert bool(found.advice) == only_ranking
-    # The recommendation of a threshold says so too, but where ranking is all that is asked.
+    # The recommendation of a threshold says so too, also where ranking is all that is asked: what is told of those who
+    # are kept is on the absolute scale.
     curve = er.thresholds(fit)
     if case in ("Bradley-Terry, 4 models", "gold users"):  # the same search again takes as long
         assert curve.judge is not None
         curve = replace(curve, judge=lambda: found.scale)
     assert bool(curve.recommend().warning) == only_ranking
     assert ("Only the ranking" in curve.recommend().reason) == only_ranking
-    assert not curve.recommend("share>=0.5").warning
+    assert bool(curve.recommend("share>=0.5").warning) == only_ranking
     if only_ranking:
         assert "advantage from" in found.verdict  # what is traded
         assert any("known to attend" in text for text in found.advice)
