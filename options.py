@@ -147,7 +147,7 @@ def remembered(folder: str, fitted: Fit) -> dict[str, Any]:
 
 
 def votes_of(folder: str, fitted: Fit, votes: tuple[str, ...] = (), blank: str = "VOTES") -> str:
-    """The votes for the next command, as they are typed; `blank` where they are not known, or no more where they were."""
+    """The votes for the next command, as they are typed; `blank` where they are unknown, or not where they were."""
     known = votes or remembered(folder, fitted).get("votes", ())
     return shlex.join(known) if known and all(glob(name) or Path(name).exists() for name in known) else blank
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from earnest.wording import in_shell
+
 _MODULE = runpy.run_path(str(Path(__file__).parents[1] / "comparisons" / "bad_files.py"))
 CASES, write_case = _MODULE["CASES"], _MODULE["write_case"]
 
@@ -38,6 +40,6 @@ def test_a_malformed_log(case, verb, earnest, request, tmp_path):
     result = earnest(verb, path, *_options(case[3]), *more, "--out", out, code=2)
     message = result.stderr.strip()
     assert message.startswith("earnest: ")
-    assert case[4] in message
+    assert in_shell(case[4]) in message
     assert "Traceback" not in result.output
     assert _snapshot(tmp_path) == before

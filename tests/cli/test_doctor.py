@@ -21,7 +21,7 @@ def _next(said: str) -> list[str]:
 # One of each kind of command; the others, which differ in what is fitted, take two minutes.
 _QUICK = {
     logs.healthy, logs.one_pair, logs.nobody_attends, logs.thirty_votes, logs.unusual_names, logs.unusual_words,
-    logs.words_of_which_nothing_is_known, logs.no_user, logs.some_bad_rows,
+    logs.numbers_for_words, logs.words_of_which_nothing_is_known, logs.no_user, logs.some_bad_rows,
 }  # fmt: skip
 _CASES = [
     pytest.param(make, id=make.__name__, marks=() if make in _QUICK else pytest.mark.long) for make in logs.TROUBLES
@@ -33,10 +33,22 @@ def test_the_next_command_works_word_for_word(earnest, tmp_path, monkeypatch, ma
     monkeypatch.chdir(tmp_path)
     logs.write(make, tmp_path)
     said = earnest("doctor", f"{make.__name__}.csv").output
+    stopped = "This log cannot tell" in said
+    if make is logs.numbers_for_words:
+        choices = said.split("next, whichever is right:\n")[1].splitlines()
+        assert len(choices) == 2
+        assert all("This log can tell" in earnest(*shlex.split(choice)[1:]).output for choice in choices)
+        return
     words = _next(said)
     assert words[0] == "earnest"
+    if make in (logs.no_user, logs.words_of_which_nothing_is_known):  # only the reader knows: it has blanks
+        assert words[1] == "doctor"
+        earnest(*words[1:], code=2)
+        told = {"ka=OUTCOME": "ka=model_a", "po=OUTCOME": "po=model_b", "mu=OUTCOME": "mu=tie"}
+        if make is not logs.no_user:
+            assert "This log can tell" in earnest(*(told.get(word, word) for word in words[1:])).output
+        return
     done = earnest(*words[1:]).output
-    stopped = "This log cannot tell" in said or "This file cannot tell" in said
     assert words[1] == ("plan" if stopped else "fit")
     if not stopped:
         assert "next: earnest threshold fit" in done
@@ -58,7 +70,8 @@ def test_options_of_reading_are_taken_and_given_on(earnest, tmp_path, monkeypatc
 def test_it_speaks_json(earnest, tmp_path):
     path = logs.write(logs.contrary_fifth, tmp_path)
     told = json.loads(earnest("doctor", path, "--json").stdout)
-    assert [finding["code"] for finding in told["findings"]] == ["contrarians"]
+    assert [finding["code"] for finding in told["findings"]] == ["contrarians", "no_texts"]
+    assert (told["numbers"]["votes"], told["numbers"]["users"], told["choices"]) == (6000, 300, [])
     assert told["can_tell"] is True
     assert er.BehaviorModel.from_toml(told["model"]).preference == er.TasteGroups(2, ties=er.Davidson())
     assert told["command"].endswith("--model suggested --out fit")

@@ -34,7 +34,7 @@ def export(tmp_path):
 def test_from_an_export_to_preferences(earnest, export, tmp_path):
     out = tmp_path / "votes.parquet"
     said = earnest("import", export, "--out", out).output
-    assert "recognised as an export of LMArena (tool='lmarena')" in said
+    assert "recognised as an export of LMArena (--tool lmarena)" in said
     assert "60 votes of 4 users on 2 models" in said
     log = er.read_comparisons(out)
     assert log.outcome_counts() == {"model_a": 20, "model_b": 20, "tie": 20}
@@ -57,7 +57,7 @@ def test_jsonl_holds_conversations_and_csv_does_not(earnest, export, tmp_path):
 
 def test_mistakes(earnest, export, tmp_path):
     out = tmp_path / "votes.parquet"
-    assert "it looks like tool='lmarena'" in earnest("import", export, "--tool", "argilla", "--out", out, code=2).output
+    assert "it looks like --tool lmarena" in earnest("import", export, "--tool", "argilla", "--out", out, code=2).output
     assert "expected WORD=model_a" in earnest("import", export, "--outcome", "good", "--out", out, code=2).output
     assert "no such file" in earnest("import", tmp_path / "none.json", "--out", out, code=2).output.lower()
     assert not out.exists()

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import earnest as er
+from earnest.wording import in_shell
 
 
 def test_help_answers_at_once():
@@ -79,7 +80,7 @@ def test_columns_are_named_once_and_remembered(earnest, votes, tmp_path):
 def test_threshold_prints_the_curve_the_choice_and_the_reason(earnest, fitted):
     said = earnest("threshold", fitted).output
     best = er.thresholds(er.load(fitted)).recommend()
-    assert f"recommended threshold {best.threshold:.4f}: {best.reason}" in said
+    assert f"recommended threshold {best.threshold:.4f}: {in_shell(best.reason)}" in said
     assert f"{best.threshold:.4f}  <-" in said
     assert "every label kept" in said
     assert "soft weights" in said
