@@ -74,6 +74,18 @@ def _after(app, what, name, obj, options, lines):
         lines[:] = written
 
 
+def _name_pictures(app, tree):
+    """A picture that a notebook made is named by the heading that it stands under, for those who do not see it."""
+    for picture in tree.findall(nodes.image):
+        if picture.get("alt"):
+            continue
+        around = picture.parent
+        while around is not None and not isinstance(around, nodes.section):
+            around = around.parent
+        if around is not None:
+            picture["alt"] = "Figure: " + next(around.findall(nodes.title)).astext()
+
+
 def _door(app, error):
     if error is None and app.builder.name == "html":
         (Path(app.outdir) / "index.html").write_text(DOOR, encoding="utf-8")
@@ -85,5 +97,6 @@ def setup(app):
     app.connect("autodoc-process-docstring", _formulas_and_code, priority=100)
     app.connect("autodoc-process-docstring", _before, priority=200)  # Sphinx's own are at 500
     app.connect("autodoc-process-docstring", _after, priority=900)
+    app.connect("doctree-read", _name_pictures)
     app.connect("build-finished", _door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

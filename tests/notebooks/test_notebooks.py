@@ -39,7 +39,7 @@ def test_a_component_of_ones_own_keeps_more(root, runner, monkeypatch):
     monkeypatch.setenv("EARNEST_SMALL", "1")
     said = runner.headline(runner.execute(root / "notebooks" / "02_write_your_own_variant.ipynb"))
     with_it, without = (float(text.replace(",", "")) for text in re.findall(r"([\d,]+) with", said))
-    assert with_it > 0.97 * without  # of 150 users; the full run keeps 9 % more
+    assert with_it > 1.02 * without  # 6 % more of 150 users; the full run keeps 9 % more
 
 
 @pytest.mark.notebook
@@ -56,9 +56,12 @@ def test_attentive_workers_agree_with_others_on_pairs_the_fit_has_not_seen(root,
     monkeypatch.setenv("EARNEST_SMALL", "1")
     monkeypatch.setenv("EARNEST_SHARED", str(shared_data.parents[1]))
     said = runner.headline(runner.execute(root / "notebooks" / "05_real_votes.ipynb"))
+    beyond, below, apart = (float(text) for text in re.findall(r"([+-]?\d\.\d{3})", said))
+    assert apart == pytest.approx(beyond - below, abs=0.0015)
+    assert apart == pytest.approx(0.11, abs=0.04)
     top, bottom = (float(text) for text in re.findall(r"([\d.]+)%", said))
-    assert top > bottom + 5
     assert top == pytest.approx(57, abs=4)
+    assert top > bottom + 5
 
 
 @pytest.mark.notebook
@@ -89,6 +92,10 @@ def test_every_notebook_is_kept_executed_with_small_pictures(root):
 def test_a_policy_gains_from_attended_votes(root, runner, monkeypatch):
     monkeypatch.setenv("EARNEST_SMALL", "1")
     said = runner.headline(runner.execute(root / "notebooks" / "07_alignment.ipynb"))
-    recommended, random, soft, known = (float(text) for text in re.findall(r"([+-][\d.]+) by", said))
+    found = [float(text) for text in re.findall(r"([+-][\d.]+) by", said)]
+    recommended, random, soft, labels = found[:4]
     assert recommended > random
-    assert known > soft > random
+    assert labels > soft > random
+    direction, by_chance, _, perfect = found[4:]  # at equal KL: most of what is added as trained is a longer step
+    assert by_chance < direction < recommended / 4
+    assert direction < perfect < labels / 4
