@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
@@ -184,6 +186,22 @@ class ComparisonLog:
                 for name in tables:
                     connection.unregister(name)
 
+    @contextmanager
+    def batches(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+        """The result of SQL over the view `log` piece by piece; nobody else asks until the last one is taken.
+
+        Raises:
+            As `query`.
+        """
+        with self._busy:
+            self.recipe.source.check_unchanged()
+            try:
+                with told_apart(self.source):
+                    yield self._connection.sql(sql).to_arrow_reader(1 << 17)
+                self.recipe.source.check_unchanged()
+            except duckdb.IOException as error:
+                raise self.recipe.source.explain(error) from error
+
     def execute(self, sql: str, **tables: Any) -> int:
         """Run SQL without a result, such as a COPY, otherwise as `query`; return how many rows it wrote."""
         with self._busy:
@@ -272,10 +290,9 @@ class ComparisonLog:
         Raises:
             EarnestError: The suffix is unknown or the file cannot be written.
         """
-        from .write import write_query
+        from .write import write_log
 
-        names = ", ".join(map(ident, self.columns))
-        write_query(self, f'SELECT {names} FROM log ORDER BY "row"', path)
+        write_log(self, path)
 
 
 def _names(table: pa.Table) -> NDArray[np.object_]:
