@@ -79,8 +79,13 @@ def compare(fit: Fit, trace: Any) -> Agreement:
         trace: result of `sample`, or one loaded again, with attentiveness of the users (`keep_users="draws"` or
             "summary").
 
+    Returns:
+        an `Agreement`: three answers (ranking, cuts, intervals), the tables behind them and a verdict.
+
     Raises:
         EarnestError: the two are not of the same model and log, or the posterior was kept without its users.
+
+    Reference: model.md, sections 5 and 6: the two answers that are compared.
     """
     _check(fit, trace)
     users = _users(fit, trace)

@@ -148,6 +148,9 @@ def predictive_check(source: Fit | Any, log: ComparisonLog, *, replicates: int =
         replicates: how many; 20 or more.
         seed: of all randomness.
 
+    Returns:
+        `Checks`: each statistic beside those of its replicates, and a verdict.
+
     Raises:
         InputError: the log has no comparisons.
         EarnestError: an argument is not what it should be, or the log is another one.

@@ -77,6 +77,9 @@ def identifiability(fit: Fit) -> Identifiability:
     Args:
         fit: result of marginal EM.
 
+    Returns:
+        an `Identifiability`: the interval of the scale by the votes alone, the directions left open, and a verdict.
+
     Raises:
         EarnestError: a fit by label EM (it has no population), one that is not finite, a model without unknowns, or a
             log of gold users only.

@@ -89,6 +89,9 @@ def compare_models(
         engine: how models that were only declared are fitted: "em" as above, or "sample" all of them.
         seed: of all randomness.
 
+    Returns:
+        a `Comparison`: a row a model, the best first, and a verdict.
+
     Raises:
         InputError: the log has ties and a model none, or lacks a column that a model looks at.
         EarnestError: fewer than two models; fits or traces of another log; models that count different outcomes (one

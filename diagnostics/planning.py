@@ -109,6 +109,9 @@ def plan(
             attend to. (Of the votes by which they were chosen somewhat more were attended.)
         effective_labels: a goal for the filtered labels.
 
+    Returns:
+        a `Plan`: effective labels of this design and of those around it, what a goal would take, and a verdict.
+
     Raises:
         EarnestError: an argument is not what it should be.
 

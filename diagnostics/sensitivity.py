@@ -76,6 +76,9 @@ def sensitivity(trace: Any, log: ComparisonLog | None = None) -> Sensitivity:
         log: the log it was sampled from. Only needed where the posterior is so large that the log-likelihood was kept
             of some of its draws: it is then computed anew at 1,000 of them.
 
+    Returns:
+        a `Sensitivity`: how far each quantity moves with the priors and with the votes, and a verdict.
+
     Raises:
         EarnestError: no result of `sample`, draws that are no numbers, or a log that is another or is missing.
 

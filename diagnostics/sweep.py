@@ -90,6 +90,8 @@ def sweep(
     Raises:
         EarnestError: fewer than two models, some with ties and some without, an unknown name, a size below its least.
 
+    Reference: effective labels, by which a wrong model's cut is judged: model.md, section 8.
+
     Example:
         >>> import earnest as er
         >>> two = {"beta": er.BehaviorModel(), "groups": er.BehaviorModel(er.Groups((0.0, 1.0)))}

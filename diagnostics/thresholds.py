@@ -56,6 +56,9 @@ def thresholds(source: Fit | Any, log: ComparisonLog | None = None, *, draws: in
             drawn from the normal approximation, as exact there. (120 users x 15 votes: 90 % bands hold the truth in
             86 % of logs, a sampled posterior's in 87 %.)
 
+    Returns:
+        a `ThresholdCurve`: what every cut leaves, and recommendations by a criterion of one's choice.
+
     Raises:
         InputError: the log has no users.
         EarnestError: the posterior holds no draws of its users, or is of another log.

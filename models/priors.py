@@ -63,7 +63,12 @@ class Prior:
 
 @dataclass(frozen=True)
 class Normal(Prior):
-    """Normal(loc, scale), entry by entry."""
+    """Normal(loc, scale), entry by entry.
+
+    Args:
+        loc: mean, in the parameter's own unit.
+        scale: standard deviation, in the same unit.
+    """
 
     loc: float = 0.0
     scale: float = 1.0
@@ -81,7 +86,11 @@ class Normal(Prior):
 
 @dataclass(frozen=True)
 class HalfNormal(Prior):
-    """The absolute value of Normal(0, scale), entry by entry."""
+    """The absolute value of Normal(0, scale), entry by entry.
+
+    Args:
+        scale: standard deviation of the normal whose absolute value it is, in the parameter's own unit.
+    """
 
     scale: float = 1.0
 
@@ -114,6 +123,10 @@ class HierarchicalNormal(Prior):
     """Normal(0, s), entry by entry, with s the value of the parameter named `scale`, declared before.
 
     With `zero_sum` conditioned to sum to zero along the last axis, as `ZeroSumNormal`.
+
+    Args:
+        scale: name of the parameter that is the standard deviation.
+        zero_sum: whether the entries of the last axis sum to zero.
     """
 
     scale: str
@@ -167,7 +180,13 @@ class _NormalGiven(Prior):
 
 @dataclass(frozen=True)
 class LogNormal(Prior):
-    """`value - lower` is the exponential of Normal(loc, scale), entry by entry."""
+    """`value - lower` is the exponential of Normal(loc, scale), entry by entry.
+
+    Args:
+        loc: mean of log(value - lower): the median of the value is lower + exp(loc).
+        scale: standard deviation of log(value - lower), so on the log scale, without unit.
+        lower: where the support begins, in the parameter's own unit.
+    """
 
     loc: float = 0.0
     scale: float = 1.0
@@ -187,7 +206,12 @@ class LogNormal(Prior):
 
 @dataclass(frozen=True)
 class Beta(Prior):
-    """Beta(a, b), entry by entry."""
+    """Beta(a, b), entry by entry.
+
+    Args:
+        a: first shape; a - 1 is what it adds to the successes.
+        b: second shape; b - 1 is what it adds to the failures.
+    """
 
     a: float = 2.0
     b: float = 2.0
@@ -212,7 +236,11 @@ class Beta(Prior):
 
 @dataclass(frozen=True)
 class Dirichlet(Prior):
-    """Symmetric Dirichlet with this concentration in each category, along the last axis."""
+    """Symmetric Dirichlet with this concentration in each category, along the last axis.
+
+    Args:
+        concentration: of each category; 1 is uniform over the simplex.
+    """
 
     concentration: float = 2.0
 
@@ -245,6 +273,9 @@ class ZeroSumNormal(Prior):
     """Independent Normal(0, scale) conditioned to sum to zero along the last axis.
 
     The density is with respect to the (n - 1)-dimensional volume of the sum-zero subspace.
+
+    Args:
+        scale: standard deviation before the condition; after it an entry's is scale * sqrt(1 - 1 / n).
     """
 
     scale: float = 2.0
