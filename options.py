@@ -115,8 +115,9 @@ def read_votes(
 
 def sizes(log: ComparisonLog) -> str:
     """How many votes of how many users on how many models."""
-    users = len(log.users)
-    return f"{len(log):,} votes of {users:,} user{'' if users == 1 else 's'} on {len(log.models):,} models"
+    votes, users = len(log), len(log.users)
+    said = f"{votes:,} vote{'' if votes == 1 else 's'} of {users:,} user{'' if users == 1 else 's'}"
+    return f"{said} on {len(log.models):,} models"
 
 
 def _is_default(option: str) -> bool:

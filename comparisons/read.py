@@ -154,8 +154,8 @@ def _set_aside(
         query(
             connection,
             recipe,
-            f"COPY (SELECT position + 1 AS quarantine_row, {reason_sql(recipe)} AS quarantine_reason, {names} "
-            f"FROM {VIEW} JOIN earnest_bad ON position = {ident(ROW)} ORDER BY position) "
+            f"COPY (SELECT {recipe.source.numbered()} AS quarantine_row, {reason_sql(recipe)} AS quarantine_reason, "
+            f"{names} FROM {VIEW} JOIN earnest_bad ON position = {ident(ROW)} ORDER BY position) "
             f"TO {literal(str(temporary))} ({options})",
         )
     log.excluded, log.quarantined, log.quarantine_file = excluded, excluded.num_rows, path

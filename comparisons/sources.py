@@ -48,6 +48,10 @@ class Source(ABC):
     def place(self, row: int) -> str:
         """Where data row `row` (from 0) is, for messages: file, data row (from 1) and line."""
 
+    def numbered(self) -> str:
+        """SQL of the number that messages give to the row at `position` (from 0)."""
+        return "position + 1"
+
     def explain(self, error: duckdb.Error) -> EarnestError:
         """What to tell the user when DuckDB cannot read the source, or has too little memory or room for it."""
         words = shortage(error)

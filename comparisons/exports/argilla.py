@@ -38,7 +38,9 @@ def _flatten(export: Export) -> str:
 
 
 def _question(export: Export, questions: tuple[str, ...]) -> str:
-    listed = ", ".join(map(repr, questions)) or "none"
+    if not questions:
+        raise InputError(f"{export.label}: nobody has responded yet: no record has a response; export again later")
+    listed = ", ".join(map(repr, questions))
     wanted = export.named.get("question")
     if wanted is None and len(questions) == 1:
         return questions[0]

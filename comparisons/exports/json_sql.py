@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import codecs
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -14,7 +19,7 @@ from ..limits import shortage
 from ..parquet_files import select_parquet
 from ..sql import exact_path, ident, literal
 
-__all__ = ["MESSAGES", "array", "at", "keys_of", "open_records", "text"]
+__all__ = ["MESSAGES", "array", "at", "keys_of", "open_records", "text", "without_marks"]
 
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 """The type of a conversation; `write_preferences` makes TRL's conversational format of it."""
@@ -79,6 +84,30 @@ def open_records(connection: duckdb.DuckDBPyConnection, files: tuple[InputFile, 
             f"{files[file].label}, record {record}: expected an object, got {kind}; the export is one array of objects "
             "or one object a line: export it again"
         )
+
+
+@contextmanager
+def without_marks(files: tuple[InputFile, ...]) -> Iterator[tuple[InputFile, ...]]:
+    """The files, those of JSON that begin with a byte order mark as copies without it.
+
+    Windows' programs write one, some versions of DuckDB read it and some do not. The copies go when the block ends.
+    """
+    with TemporaryDirectory(prefix="earnest-export-") as home:
+        yield tuple(_unmarked(file, Path(home) / str(number)) for number, file in enumerate(files))
+
+
+def _unmarked(file: InputFile, home: Path) -> InputFile:
+    if file.format != "json":
+        return file
+    with file.open() as stream:
+        if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            return file
+        home.mkdir()
+        name = file.path.name if file.compression is None else file.path.stem  # its ending says how it is laid out
+        with (home / name).open("wb") as copy:
+            shutil.copyfileobj(stream, copy)
+    status = (home / name).stat()
+    return InputFile(home / name, file.label, file.format, None, status.st_size, status.st_mtime_ns)
 
 
 def _rows(file: InputFile, longest: int) -> str:

@@ -91,6 +91,7 @@ def _short(export: Export) -> str:
     """JSON_MIN, CSV or TSV: one annotation a record, the tasks' data and the results beside each other."""
     parsed = {name: _parsed(name) for name in export.keys if name not in _SHORT}
     pairwise = [name for name, sql in parsed.items() if export.is_true(f"{text(sql, '0', 'selected')} IS NOT NULL")]
+    pairwise = pairwise or [name for name in parsed if _holds_sides(export, name)]  # as JSON_MIN shortens it
     if export.named.get("question") is None and len(pairwise) == 1:
         control = pairwise[0]
     else:
@@ -108,6 +109,14 @@ def _short(export: Export) -> str:
     listed = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
     return f"""SELECT file, record, 1 AS part, CASE WHEN choice IS NULL OR choice IN ('', '[]') THEN 'no choice'
         END AS left_out, {listed} FROM (SELECT *, {choice} AS choice FROM records)"""
+
+
+def _holds_sides(export: Export, name: str) -> bool:
+    """Whether a field holds nothing but the two words that a Pairwise control has."""
+    value = text("json", name)
+    return not export.is_true(f"{value} NOT IN ('left', 'right', '')") and export.is_true(
+        f"{value} IN ('left', 'right')"
+    )
 
 
 def _parsed(name: str) -> str:

@@ -88,8 +88,10 @@ def _flags(fields: tuple[str, ...], user: str) -> dict[str, str]:
         flags["_named"] = f"{text('json', 'anony')} = 'false'"
     if "evaluation_order" in fields:
         flags["_continued"] = f"TRY_CAST({text('json', 'evaluation_order')} AS BIGINT) > 1"
-    if "conversation_a" in fields:
+    if {"conversation_a", "conversation_b"} <= set(fields):
         both = " || ".join(f"CAST({at('json', f'conversation_{side}')} AS VARCHAR)" for side in ("a", "b"))
+        empty = (f"coalesce(len({array(_list(at('json', f'conversation_{side}')))}), 0) = 0" for side in ("a", "b"))
+        flags["_no_texts"] = " OR ".join(empty)
         flags["_pictures"] = f"""contains({both}, '"type":"image"')"""
     return flags
 
@@ -110,6 +112,8 @@ LMARENA = Tool(
     remarks={
         "_session": "name no user: each evaluation session is taken for one (a person may have had several)",
         "_named": "were cast with the models' names in sight (anony is false)",
+        "_no_texts": "have no text of one or both responses: they can be fitted, and preference data cannot be made of "
+        "them",
         "_pictures": "hold pictures, which the texts leave out",
         "_continued": "continue an earlier conversation (evaluation_order above 1): their texts are of the turn that "
         "was judged",

@@ -21,7 +21,7 @@ from ..read import read_comparisons
 from ..sources import FileSource
 from ..sql import connect, exact_path, ident, literal
 from .argilla import ARGILLA
-from .json_sql import explain, keys_of, open_records
+from .json_sql import explain, keys_of, open_records, without_marks
 from .label_studio import LABEL_STUDIO
 from .lmarena import LMARENA
 from .open_webui import OPEN_WEBUI
@@ -42,6 +42,12 @@ class FlattenedSource(FileSource):
     """
 
     flat: Path
+
+    def numbered(self) -> str:
+        """A row that is set aside has the number that messages give it: that of its record, not of its vote."""
+        votes = f"SELECT record FROM read_parquet({exact_path(self.flat)}) WHERE left_out IS NULL"
+        numbered = f"SELECT record, row_number() OVER () - 1 AS at FROM ({votes})"
+        return f"(SELECT r.record FROM ({numbered}) r WHERE r.at = position)"
 
     def place(self, row: int) -> str:
         """The export's file and the record, both as its tool wrote them."""
@@ -107,13 +113,14 @@ def read_export(
         )
     files = find_files(source)
     label = files[0].label if len(files) == 1 else f"{files[0].label} and {len(files) - 1} more"
-    with connect() as connection, told_apart(label):
-        open_records(connection, files)
+    with connect() as connection, told_apart(label), without_marks(files) as plain:
+        open_records(connection, plain)
+        _check_records(connection, label)
         given = {name: value for name, value in named.items() if value is not None}
         export = Export(label, connection, keys_of(connection, "records", "json"), given)
         chosen = _recognise(export) if tool == "auto" else _check(export, TOOLS[tool])
         _check_named(export, chosen)
-        flat = _flat(export, chosen, files)
+        flat = _flat(export, chosen, files, plain)
     opened, notes = _open(label, files, flat, chosen)
     if tool == "auto":
         notes.insert(0, f"recognised as an export of {chosen.title} (tool={chosen.name!r})")
@@ -126,6 +133,7 @@ def read_export(
     )
     log.notes[:0] = notes
     _note_order(log)
+    _note_contradictions(log)
     return log
 
 
@@ -136,8 +144,8 @@ def recognised(source: Any) -> str:
         InputError: The files cannot be read as records.
     """
     files = find_files(source)
-    with connect() as connection, told_apart(files[0].label):
-        open_records(connection, files)
+    with connect() as connection, told_apart(files[0].label), without_marks(files) as plain:
+        open_records(connection, plain)
         keys = frozenset(keys_of(connection, "records", "json"))
     titles = [tool.title for tool in TOOLS.values() if tool.recognise(keys)]
     return titles[0] if len(titles) == 1 else ""
@@ -178,7 +186,12 @@ def _check_named(export: Export, tool: Tool) -> None:
             raise InputError(f"{name}={value!r}: an export of {tool.title} says this by itself; {may}")
 
 
-def _flat(export: Export, tool: Tool, files: tuple[InputFile, ...]) -> Path:
+def _check_records(connection: duckdb.DuckDBPyConnection, label: str) -> None:
+    if not connection.sql("SELECT 1 FROM records LIMIT 1").fetchall():
+        raise InputError(f"{label}: the export has no records; was anything selected when it was made?")
+
+
+def _flat(export: Export, tool: Tool, files: tuple[InputFile, ...], plain: tuple[InputFile, ...]) -> Path:
     """Write one row a unit to a temporary file, in the export's order."""
     sql = tool.flatten(export)
     home = Path(tempfile.mkdtemp(prefix="earnest-export-"))
@@ -193,7 +206,7 @@ def _flat(export: Export, tool: Tool, files: tuple[InputFile, ...]) -> Path:
     except BaseException as error:
         shutil.rmtree(home, ignore_errors=True)
         if isinstance(error, duckdb.Error):
-            raise explain(error, files) from error
+            raise explain(error, plain) from error
         raise
     return flat
 
@@ -212,8 +225,17 @@ def _open(label: str, files: tuple[InputFile, ...], flat: Path, tool: Tool) -> t
         for flag in (name for name, *_ in described if name in tool.remarks):
             [(n,)] = connection.sql(f"SELECT count(*) FROM {rows} WHERE left_out IS NULL AND {ident(flag)}").fetchall()
             if n:
-                notes.append(f"{n:,} of the votes {tool.remarks[flag]}")
+                notes.append(f"{n:,} of the votes {tool.remarks[flag] if n > 1 else _of_one(tool.remarks[flag])}")
     return source, notes
+
+
+_ONE = {"do": "does", "were": "was", "have": "has"}
+
+
+def _of_one(remark: str) -> str:
+    """A remark on several votes, its verb for one."""
+    verb, rest = remark.split(" ", 1)
+    return f"{_ONE.get(verb, verb + 's')} {rest}"
 
 
 def _told(label: str, tool: Tool, counts: dict[str | None, int]) -> list[str]:
@@ -237,4 +259,23 @@ def _note_order(log: ComparisonLog) -> None:
         log.notes.append(
             "every pair of models always stood in the same order, so a leaning to one side cannot be told from a "
             "preference: give the model casual=CoinFlip(), and shuffle the sides when more votes are collected"
+        )
+
+
+def _note_contradictions(log: ComparisonLog) -> None:
+    """Say where one user answered one and the same task in several ways."""
+    if "item" not in log.columns:
+        return
+    chosen = "CASE winner WHEN 'tie' THEN chr(0) WHEN 'model_a' THEN model_a ELSE model_b END"
+    several = (
+        'SELECT "user" FROM log WHERE item IS NOT NULL GROUP BY "user", item, least(model_a, model_b), '
+        f"greatest(model_a, model_b) HAVING count(DISTINCT {chosen}) > 1"
+    )
+    [found] = log.query(f'SELECT count(*) AS n, count(DISTINCT "user") AS users FROM ({several})').to_pylist()
+    if found["n"]:
+        times = "once" if found["n"] == 1 else f"{found['n']:,} times"
+        who = "a user" if found["users"] == 1 else f"{found['users']:,} users"
+        log.notes.append(
+            f"{times} {who} answered one task in contradicting ways; each answer counts as a vote: keep the last one "
+            "if they were corrections"
         )

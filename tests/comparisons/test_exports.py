@@ -1,6 +1,8 @@
 """What holds of every tool's export: how it is told, what a bad file says, what stays on the disk."""
 
+import codecs
 import gc
+import gzip
 import json
 
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 
 import earnest as er
 from earnest.comparisons import InputError
-from earnest.comparisons.exports import TOOLS, json_sql, read_export
+from earnest.comparisons.exports import TOOLS, json_sql, read_export, recognised
 
 
 def battle(number, **more):
@@ -166,3 +168,43 @@ def test_sides_that_never_change_are_told(tmp_path, log):
     made = [battle(2 * i) for i in range(6)]
     log = read_export(save(tmp_path / "b.json", made))
     assert any("always stood in the same order" in note and "CoinFlip" in note for note in log.notes)
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "json.gz"])
+def test_a_byte_order_mark_is_no_part_of_an_export(tmp_path, suffix):
+    """As Windows' programs write it; also where doctor and import ask which tool it is."""
+    made = [battle(i) for i in range(6)]
+    text = "\n".join(map(json.dumps, made)) if suffix == "jsonl" else json.dumps(made)
+    pack = gzip.compress if suffix.endswith("gz") else bytes
+    plain, marked = tmp_path / f"plain.{suffix}", tmp_path / f"marked.{suffix}"
+    plain.write_bytes(pack(text.encode()))
+    marked.write_bytes(pack(codecs.BOM_UTF8 + text.encode()))
+    assert recognised(marked) == recognised(plain) == "LMArena"
+    assert read_export(marked).to_arrow().equals(read_export(plain).to_arrow())
+
+
+def test_an_export_of_nothing_says_so(tmp_path):
+    for text in ("[]", "[ ]\n"):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(InputError, match=r"a.json: the export has no records"):
+            read_export(tmp_path / "a.json")
+
+
+def test_a_record_has_one_number_in_messages_and_in_quarantine(tmp_path):
+    """Also where records before it are no votes."""
+    task = {"id": 1, "data": {"model_a": "x", "model_b": "y"}}
+    done = {"result": [{"from_name": "p", "type": "pairwise", "value": {"selected": "left"}}]}
+    made = [task | {"annotations": []}, task | {"annotations": []}]
+    made += [task | {"annotations": [done | {"id": k, "completed_by": user}]} for k, user in enumerate(["ann", None])]
+    path = save(tmp_path / "a.json", made)
+    with pytest.raises(InputError, match="record 4, column 'user'"):
+        read_export(path)
+    read_export(path, on_bad_rows="quarantine", quarantine=tmp_path / "bad.csv")
+    assert pd.read_csv(tmp_path / "bad.csv")["quarantine_row"].tolist() == [4]
+
+
+def test_words_that_are_given_are_added_to_the_tools(tmp_path):
+    path = save(tmp_path / "a.json", [battle(0), battle(1), battle(2, winner="neither")])
+    with pytest.raises(InputError, match="neither"):
+        read_export(path)
+    assert read_export(path, outcomes={"neither": "tie"}).outcome_counts() == {"model_a": 1, "model_b": 1, "tie": 1}

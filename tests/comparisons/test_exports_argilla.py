@@ -208,3 +208,11 @@ def test_a_chat_field_is_a_conversation(tmp_path):
     row = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert row["prompt"] == chat
     assert row["chosen"] == [{"role": "assistant", "content": records[0]["response-1"]}]
+
+
+def test_records_to_which_nobody_has_responded_say_so(tmp_path):
+    made = nested(some_records(random.Random(1), 4))
+    for record in made:
+        record["responses"] = {}
+    with pytest.raises(InputError, match="nobody has responded yet"):
+        read_export(write(tmp_path / "a.json", made))

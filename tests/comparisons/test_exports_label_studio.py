@@ -252,3 +252,28 @@ def test_the_texts_are_exported(tmp_path):
         texts = (vote["text1"], vote["text2"])
         assert row["prompt"] == vote["prompt"]
         assert (row["chosen"], row["rejected"]) == (texts if vote["winner"] == "model_a" else texts[::-1])
+
+
+def test_a_shortened_pairwise_control_is_found_by_its_words(tmp_path):
+    made = [
+        {"id": k, "model_a": "x", "model_b": "y", "text1": "left", "pw": side, "annotator": k % 3, "annotation_id": k}
+        for k, side in enumerate(["left", "right", "left", ""])
+    ]
+    made[1]["text1"] = "something else"  # a text that is one of the words by chance
+    log = read_export(save(tmp_path / "a.json", made))
+    assert log.outcome_counts() == {"model_a": 2, "model_b": 1, "tie": 0}
+    for record in made:
+        record["text1"] = "right"  # now it could be either
+    with pytest.raises(InputError, match="question="):
+        read_export(save(tmp_path / "b.json", made))
+
+
+def test_one_annotators_contradictions_on_one_task_are_told(tmp_path):
+    def task(number, *sides):
+        made = [annotation(10 * number + k, "ann", [pairwise(side)]) for k, side in enumerate(sides)]
+        return {"id": number, "data": {"model_a": "x", "model_b": "y"}, "annotations": made}
+
+    log = read_export(save(tmp_path / "a.json", [task(1, "left", "right"), task(2, "left", "left")]))
+    assert any(note.startswith("once a user answered one task in contradicting ways") for note in log.notes)
+    log = read_export(save(tmp_path / "b.json", [task(1, "left"), task(2, "right", "right")]))
+    assert not any("contradicting" in note for note in log.notes)

@@ -173,12 +173,12 @@ def test_what_the_export_does_not_tell_is_said(tmp_path):
         {"type": "image", "text": None, "image": "a.png", "mimeType": "image/png"}
     )
     log = read_export(write(tmp_path / "a.parquet", made))
-    assert any(note.startswith("1 of the votes continue an earlier conversation") for note in log.notes)
-    assert any(note.startswith("1 of the votes hold pictures") for note in log.notes)
+    assert any(note.startswith("1 of the votes continues an earlier conversation") for note in log.notes)
+    assert any(note.startswith("1 of the votes holds pictures") for note in log.notes)
     assert rows(log)[1]["response_b"] == conversation(votes[1], "b")
     made = [of_33k(vote, i) | {"anony": i > 0} for i, vote in enumerate(votes)]
     log = read_export(write(tmp_path / "b.json", made))
-    assert any(note.startswith("1 of the votes were cast with the models' names in sight") for note in log.notes)
+    assert any(note.startswith("1 of the votes was cast with the models' names in sight") for note in log.notes)
 
 
 def test_bad_battles_name_the_record(tmp_path):
@@ -204,3 +204,12 @@ def test_preferences_split_where_the_conversations_part(tmp_path):
     assert row["prompt"] == [{"role": "user", "content": "u1"}]
     assert [m["content"] for m in row["chosen"]] == ["b1", "u2", "b2"]
     assert [m["content"] for m in row["rejected"]] == ["a1", "u2", "a2"]
+
+
+def test_battles_without_a_conversation_are_counted(tmp_path):
+    made = [of_33k(a_vote(random.Random(i)), i) for i in range(6)]
+    made[0]["conversation_a"], made[1]["conversation_b"] = None, []
+    log = read_export(write(tmp_path / "a.json", made))
+    assert any(note.startswith("2 of the votes have no text of one or both responses") for note in log.notes)
+    assert len(log) == 6
+    assert not any("no text of" in note for note in read_export(write(tmp_path / "b.json", made[2:])).notes)

@@ -215,7 +215,7 @@ def test_named_models_are_told(tmp_path):
     rng = random.Random(8)
     made = [feedback(a_vote(rng), number=1, arena=True), feedback(a_vote(rng), number=2, arena=False)]
     log = read_export(write(tmp_path / "a.json", made))
-    assert any(note.startswith("1 of the votes were cast with the models' names in sight") for note in log.notes)
+    assert any(note.startswith("1 of the votes was cast with the models' names in sight") for note in log.notes)
 
 
 def test_the_texts_are_exported_as_conversations(tmp_path):
