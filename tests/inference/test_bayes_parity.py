@@ -72,8 +72,8 @@ def draw(name, seed, n):
 def mapped(density, slopes, *at):
     """(values, gradients) at every point, or (values, None)."""
     if slopes:
-        return jax.vmap(jax.value_and_grad(density))(*at)
-    return jax.vmap(density)(*at), None
+        return jax.jit(jax.vmap(jax.value_and_grad(density)))(*at)
+    return jax.jit(jax.vmap(density))(*at), None
 
 
 def em(ready, points, slopes):

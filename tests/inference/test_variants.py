@@ -103,7 +103,7 @@ def test_four_engines_agree(settled, which):
         outputs += _parity["symbolic"](ready.statement("marginal"), free, True)
     in_pymc = pytensor.function(inputs, outputs, mode=pytensor.compile.Mode("py", None))
     calls = [in_pymc(*at) for at in zip(*drawn.values(), strict=True)]
-    with jax.enable_x64(True), jax.disable_jit():
+    with jax.enable_x64(True):
         for number, (name, ready) in enumerate(chosen.items()):
             statement, points = ready.statement("marginal"), drawn[name]
             plain = [float(statement.log_density(NUMPY, values_at(ready.table, free))) for free in points]
