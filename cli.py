@@ -43,6 +43,7 @@ from .options import (
     load_fit,
     load_posterior,
     model_for,
+    offering,
     read_votes,
     reading_options,
     remember,
@@ -64,12 +65,16 @@ if TYPE_CHECKING:
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="earnest")
 def main() -> None:
-    """From votes between responses to who was paying attention, and to preference data worth training on."""
+    """From votes between responses to who was paying attention, and to preference data worth training on.
+
+    Begin with `earnest doctor VOTES`: it says what a log can tell, and which command to run next. Without a log,
+    `earnest demo` makes one, and shows everything on it.
+    """
     keep_compiled_programs()
 
 
-main.add_command(import_)
 main.add_command(doctor)
+main.add_command(import_)
 
 
 @main.command()
@@ -120,6 +125,7 @@ def simulate(
     "--model",
     "declaration",
     type=A_FILE,
+    shell_complete=offering("suggested", files=True),
     metavar="MODEL.toml|suggested",
     help="Behavioural model: a file, or what `earnest doctor` suggests; by default with ties if there are any.",
 )
@@ -174,6 +180,7 @@ def fit(
     "--model",
     "declaration",
     type=A_FILE,
+    shell_complete=offering("suggested", files=True),
     metavar="MODEL.toml|suggested",
     help="Behavioural model: a file, or what `earnest doctor` suggests; by default with ties if there are any.",
 )
@@ -264,6 +271,7 @@ def compare(folder: str, posterior: str, part: str | None) -> None:
     "--criterion",
     default="effective_labels",
     show_default=True,
+    shell_complete=offering("effective_labels", "precision>=0.9", "share>=0.5", "probability(0.5)>=0.9", "f1"),
     help="What is wanted: effective_labels, 'precision>=0.9', 'share>=0.5', 'probability(0.5)>=0.9' or f1.",
 )
 @reading_options
@@ -348,7 +356,9 @@ def report(
     key_file: str | None,
     reading: Mapping[str, Any],
 ) -> None:
-    """Write a page that shows who attends, where to cut, and how far to trust it.
+    """A page that shows who attends and where to cut.
+
+    It says how far to trust it, too.
 
     FOLDER: what `earnest fit` wrote. VOTES: those that were fitted; with them the model is checked against them, and a
     posterior's bands are drawn.
@@ -370,7 +380,10 @@ def report(
 @main.command("filter")
 @votes_argument
 @fit_option
-@click.option("--threshold", "level", required=True, metavar="NUMBER|recommended", help="Least mean attentiveness.")
+@click.option(
+    "--threshold", "level", required=True, metavar="NUMBER|recommended", help="Least mean attentiveness.",
+    shell_complete=offering("recommended"),
+)  # fmt: skip
 @click.option("--min-comparisons", default=1, show_default=True, type=click.IntRange(0), help="Least votes of a user.")
 @click.option("--out", required=True, type=A_FILE, metavar="FILE", help="Log to write: .csv, .jsonl or .parquet.")
 @reading_options
@@ -418,7 +431,10 @@ def filter_(
     show_default=True,
     help="What to do with votes without a text.",
 )
-@click.option("--threshold", "level", metavar="NUMBER|recommended", help="Filter users at once.")
+@click.option(
+    "--threshold", "level", metavar="NUMBER|recommended", help="Filter users at once.",
+    shell_complete=offering("recommended"),
+)  # fmt: skip
 @click.option("--min-comparisons", default=1, show_default=True, type=click.IntRange(0), help="Least votes of a user.")
 @click.option("--out", required=True, type=A_FILE, metavar="FILE", help="Preference data to write: .jsonl or .parquet.")
 @reading_options
@@ -465,7 +481,10 @@ def export(
 @click.option("--figure", type=A_FILE, metavar="FILE", help="Also draw it: FILE.png and FILE.svg.")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), help="For programs.")
 def plan(gap: float | None, advantage: float | None, figure: str | None, form: str | None, **design: Any) -> None:
-    """Before any vote: what will they be worth, and what does a goal take?"""
+    """Before any vote: what will they be worth?
+
+    And what does a goal take? Nothing of a log is looked at: the numbers are those of the design that is asked for.
+    """
     import math
 
     from .diagnostics.planning import MOST_ADVANTAGE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .examples import EXAMPLES
+from .examples import EXAMPLES, FIRST_HOUR
 from .wording import in_shell, wrapped
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class Verbs(click.Group):
     """A click group whose verbs fail with one clear message and are listed in the order of use."""
 
     command_class = Verb
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A first hour in four lines, each as it is typed."""
+        with formatter.section("Examples"):
+            for example in FIRST_HOUR:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the verbs, in the order in which they were added."""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["EXAMPLES"]
+__all__ = ["EXAMPLES", "FIRST_HOUR"]
+
+FIRST_HOUR = (
+    "earnest doctor votes.csv",
+    "earnest fit votes.csv --out fit",
+    "earnest threshold fit",
+    "earnest export votes.csv --fit fit --out preferences.jsonl",
+)
+"""What `earnest --help` ends with; `earnest simulate --out votes.csv --texts` makes a log to try it on."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "simulate": (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import click.shell_completion
 
 from .console import Failure, interrupts_wait, say, say_notes, working
 
@@ -42,6 +43,18 @@ votes_argument = click.argument("votes", nargs=-1, required=True, type=A_FILE)
 fit_option = click.option(
     "--fit", "folder", required=True, type=A_FILE, metavar="FOLDER", help="Folder that `earnest fit` wrote."
 )
+
+
+def offering(*words: str, files: bool = False) -> Callable[..., list[click.shell_completion.CompletionItem]]:
+    """What the shell offers for an option: words, and files where it takes them, too."""
+
+    def complete(
+        context: click.Context, option: click.Parameter, begun: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        found = [click.shell_completion.CompletionItem(word) for word in words if word.startswith(begun)]
+        return [*found, *(A_FILE.shell_complete(context, option, begun) if files else ())]
+
+    return complete
 
 
 def reading_options(verb: Callable[..., None]) -> Callable[..., None]:

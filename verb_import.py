@@ -46,7 +46,9 @@ def _fields(verb: Any) -> Any:
 )
 @click.option("--quarantine", type=A_FILE, metavar="FILE", help="Where votes set aside go, with the reason.")
 def import_(exports: tuple[str, ...], out: str, outcome: tuple[str, ...], **options: Any) -> None:
-    """Read an export of Open WebUI, LMArena, Argilla or Label Studio into a log.
+    """Make a log of another tool's export.
+
+    Of Open WebUI, LMArena (Chatbot Arena), Argilla or Label Studio.
 
     EXPORTS: files or patterns, as the tool wrote them. The log is what the other verbs read; what is no vote is counted
     and said.

@@ -156,8 +156,17 @@ def diagnose_csv(file: InputFile) -> None:
         if len(fields) != width:
             raise InputError(
                 f"{file.label}, data row {row} (line {line}): {len(fields)} columns, expected {width} as in the "
-                "header; quote values that hold the delimiter or a line break"
+                f"header; {_mend(len(fields), width)}"
             )
+
+
+def _mend(found: int, expected: int) -> str:
+    if found < expected:
+        return (
+            "complete the row, or take it out (which value is in which column is not known, so that it cannot be set "
+            "aside by its columns)"
+        )
+    return "quote values that hold the delimiter or a line break, or take the row out"
 
 
 def _check_text(file: InputFile) -> None:

@@ -140,7 +140,7 @@ def _inspect(name: str) -> InputFile:
     if kind is None or (kind == "parquet" and compression):
         raise InputError(f"{name}: unknown file format; expected a name that ends in {KNOWN}")
     if status.st_size == 0:
-        raise InputError(f"{name}: the file is empty")
+        raise InputError(f"{name}: the file is empty; expected column names and votes: was it written to its end?")
     file = InputFile(path.resolve(), name, kind, compression, status.st_size, status.st_mtime_ns)
     _check_readable(file)
     return file
@@ -153,7 +153,10 @@ def _nearest(path: Path) -> str:
         names = [sibling.name for sibling in path.parent.iterdir()]
     except OSError:
         return f" (nor a folder {str(path.parent)!r})"
-    close = difflib.get_close_matches(path.name, names, n=1)
+    # Of the bare name: all that ends in .csv is alike by its ending.
+    stems = {sibling.partition(".")[0].lower(): sibling for sibling in reversed(sorted(names))}
+    alike = difflib.get_close_matches(path.name.partition(".")[0].lower(), stems, n=1, cutoff=0.75)
+    close = [stems[stem] for stem in alike]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -180,5 +183,5 @@ def first_line(file: InputFile) -> bytes:
         raise InputError(f"{file.label}, line 1: the file is UTF-16, expected UTF-8; save it as UTF-8")
     text = start.removeprefix(codecs.BOM_UTF8)
     if not text.strip():
-        raise InputError(f"{file.label}: the file is empty")
+        raise InputError(f"{file.label}: the file is empty; expected votes: was it written to its end?")
     return text.splitlines()[0]

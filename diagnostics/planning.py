@@ -128,7 +128,7 @@ def plan(
     rows = [_outlook(population, users, n, g) for g in sorted({*_GAPS, gap}) for n in sorted({*_VOTES, votes})]
     ideal = users * votes * population.square
     needed = _needed(population, users, votes, gap, precision, effective_labels)
-    verdict = _verdict(population, here, ideal, users, votes)
+    verdict = _verdict(population, here, ideal, users, votes, concentration)
     return Plan(pd.Series(here), pd.DataFrame(rows), ideal, users, tuple(needed), verdict)
 
 
@@ -270,13 +270,17 @@ def _percent(share: float) -> str:
     return next((text for text in shown if 0 < float(text[:-1]) < 100), f"{share:.0%}")
 
 
-def _verdict(population: _Population, here: dict[str, float], ideal: float, users: int, votes: int) -> str:
+def _verdict(
+    population: _Population, here: dict[str, float], ideal: float, users: int, votes: int, concentration: float
+) -> str:
     labels = users * votes
     gains = {what: here[what] / here["unfiltered"] - 1 for what in ("filtered", "weighted")}
     said = [
-        f"{labels:,} labels, {_percent(population.mean)} of them attended, are worth {here['unfiltered']:,.0f} as they "
-        f"are, {here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with "
-        f"weights ({gains['weighted']:+.0%}), and would be worth {ideal:,.0f} were every user's attentiveness known."
+        f"With a gap of {here['gap']:g} log-odds (who attends takes the better model's response "
+        f"{_percent(here['advantage'])} of the time) and a concentration of {concentration:g}, {labels:,} labels of "
+        f"which {_percent(population.mean)} are attended would be worth {here['unfiltered']:,.0f} as they are, "
+        f"{here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with weights "
+        f"({gains['weighted']:+.0%}), and {ideal:,.0f} were every user's attentiveness known."
     ]
     if gains["weighted"] < 0.02:
         said.append(

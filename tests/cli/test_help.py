@@ -36,6 +36,17 @@ def test_help_fits_and_has_examples(monkeypatch, earnest, verb):
     assert all(len(line) <= 80 for line in said.splitlines())
 
 
+def test_the_first_help_begins_with_doctor_and_cuts_no_sentence(monkeypatch, earnest):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = earnest("--help").output
+    verbs = said.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert verbs[0].split()[0] == "doctor"
+    assert not any(line.endswith("...") for line in verbs)
+    examples = said.split("Examples:\n")[1].splitlines()
+    assert [shlex.split(line)[1] for line in examples] == ["doctor", "fit", "threshold", "export"]
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
 @pytest.mark.parametrize("verb", EXAMPLES)
 def test_the_examples_run_as_they_stand_and_their_tables_fit(monkeypatch, earnest, place, verb):
     monkeypatch.chdir(place)
@@ -111,6 +122,9 @@ def test_the_shell_completes_verbs_options_and_files(root):
     assert _completed("earnest fit vo", 2) == "file,vo\n"
     assert _completed("earnest threshold fi", 2) == "file,fi\n"
     assert _completed("earnest fit votes.csv --model mo", 4) == "file,mo\n"
+    assert _completed("earnest fit votes.csv --model su", 4) == "plain,suggested\nfile,su\n"
+    assert _completed("earnest filter votes.csv --threshold re", 4) == "plain,recommended\n"
+    assert "plain,share>=0.5" in _completed("earnest threshold fit --criterion ", 4)
     assert "plain,label" in _completed("earnest fit votes.csv --method ", 4)
     assert "_EARNEST_COMPLETE=bash_source earnest" in (root / "README.md").read_text()
 

@@ -208,11 +208,11 @@ def test_a_repeating_id_is_not_taken_for_the_comparison():
 
 
 def test_equal_rows_are_votes_and_are_counted():
-    data = pd.concat([frame(), frame()])
+    data = pd.concat([frame(seconds=[1, 2, 3])] * 2)
     log = read_comparisons(data)
     assert len(log) == 6
     assert any(note.startswith("3 rows equal an earlier row") for note in log.notes)
-    assert not any("equal an earlier row" in note for note in read_comparisons(frame()).notes)
+    assert not any("equal an earlier row" in note for note in read_comparisons(frame(seconds=[1, 2, 3])).notes)
 
 
 def test_gold_is_read_as_an_outcome_or_let_go():
@@ -351,3 +351,21 @@ def test_a_log_says_what_it_is():
     assert log.source == "the pandas data frame"
     with pytest.raises(TypeError):
         read_comparisons(frame(), users="judge")
+
+
+def test_only_a_close_name_is_suggested_for_a_missing_file(tmp_path):
+    """That two files end in .csv makes their names no more alike."""
+    (tmp_path / "odd.csv").write_text("x")
+    with pytest.raises(InputError, match=r"there is no such file$"):
+        read_comparisons(tmp_path / "votes.csv")
+    (tmp_path / "vote.jsonl").write_text("x")
+    with pytest.raises(InputError, match=r"did you mean 'vote.jsonl'\?"):
+        read_comparisons(tmp_path / "votes.csv")
+
+
+def test_rows_are_called_equal_only_where_that_is_a_surprise():
+    """In a log of who voted how they are the rule."""
+    plain = pd.concat([frame(), frame()])
+    assert not any("earlier row" in note for note in read_comparisons(plain).notes)
+    timed = plain.assign(seconds=[1.5, 2.5, 3.5] * 2)
+    assert any(note.startswith("3 rows equal an earlier row") for note in read_comparisons(timed).notes)

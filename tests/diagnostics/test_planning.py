@@ -185,5 +185,7 @@ def test_the_command_says_the_same(tmp_path):
 
 def test_shares_are_told_from_all_and_none():
     found = er.plan(100, 20, 0.999, 1.0, precision=0.9995)
-    assert "99.9% of them attended" in found.verdict
+    assert "of which 99.9% are attended" in found.verdict
+    assert "a gap of 1 log-odds" in found.verdict  # what the numbers are those of
+    assert "a concentration of 1.2" in found.verdict
     assert found.needed[0].startswith("Users who attend to 99.95% of their votes: ")
