@@ -549,9 +549,9 @@ def watch(
 
     def kept(status: Status) -> None:
         told[:] = [status]
-        say(status)
+        show(status)
 
-    with stopping() as stop, watching() as say:
+    with stopping() as stop, watching() as show:
         go_on(
             folder, store, model, out=out, stop=stop, progress=kept,
             note=lambda text: say_notes([text], err=True), **options, **rest, **reading["columns"],

@@ -50,7 +50,7 @@ def wrapped(text: str, first: str = "", rest: str = "") -> str:
         text: what is said.
         first, rest: what the first line and the others begin with.
     """
-    lines = []
+    lines: list[str] = []
     for part in text.split("\n"):
         begin = rest if lines else first
         lines += textwrap.wrap(

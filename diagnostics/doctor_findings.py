@@ -18,6 +18,8 @@ _LEANS, _LEANS_MUCH = 0.05, 0.15
 def findings(held: Holdings) -> list[Finding]:
     """Everything found in a log, the most severe first."""
     found = [finding for rule in _RULES for finding in rule(held)]
+    if any(finding.severity == "stop" for finding in found):  # then nothing is exported for the time being
+        found = [finding for finding in found if finding.code != "no_texts"]
     order = {"stop": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
 
@@ -87,7 +89,7 @@ def _connected(held: Holdings) -> Iterator[Finding]:
 
 def _sides(held: Holdings) -> Iterator[Finding]:
     told = held.evidence
-    if told.decided < FEW or held.sides_fixed:
+    if told.decided < FEW or held.sides_fixed or told.left_share in (0.0, 1.0):  # the last is a stop of its own
         return
     lean = told.left_share - 0.5
     if abs(lean) > _LEANS and abs(lean) / (told.noise / told.decided) ** 0.5 > 5:

@@ -153,7 +153,8 @@ def _guess_words(seen: Mapping[str, Profile], chosen: Mapping[str, str], opened:
         return
     guessed = {value: told[value] for value in strange if value in told}
     if guessed:
-        opened.outcomes = {**said, **guessed}
+        both: dict[object, str] = dict([*said.items(), *guessed.items()])
+        opened.outcomes = both
         opened.guessed += [f"{value!r} in {opened.winner!r} means {told[value]}" for value in guessed]
 
 

@@ -17,7 +17,7 @@ __all__ = ["quoted", "said", "unreadable"]
 _MOST = 8  # words that are listed
 
 
-def said(columns: Mapping[str, str], outcomes: Outcomes) -> list[str]:
+def said(columns: Mapping[str, str], outcomes: Outcomes | Mapping[str, str]) -> list[str]:
     """Options that name columns and say what words mean."""
     given = [f"{_option(role)} {shlex.quote(column)}" for role, column in columns.items()]
     if isinstance(outcomes, Mapping):
@@ -117,7 +117,7 @@ def _of_columns(opened: Opened, files: list[str], seen: str) -> tuple[Finding, s
 
 
 def _of_codes(opened: Opened, files: list[str]) -> tuple[Finding, str, dict[str, Any]]:
-    given = dict(opened.outcomes) if isinstance(opened.outcomes, Mapping) else {}
+    given = _given(opened)
     told = "; or ".join(", ".join(f"{word} = {meaning}" for word, meaning in way.items()) for way in opened.ways)
     finding = Finding(
         "two_readings",
@@ -134,7 +134,7 @@ def _of_codes(opened: Opened, files: list[str]) -> tuple[Finding, str, dict[str,
 
 
 def _of_words(opened: Opened, files: list[str]) -> tuple[Finding, str, dict[str, Any]]:
-    given = dict(opened.outcomes) if isinstance(opened.outcomes, Mapping) else {}
+    given = _given(opened)
     listed = ", ".join(map(repr, opened.unknown[:_MOST]))
     more = f" and {len(opened.unknown) - _MOST} more" if len(opened.unknown) > _MOST else ""
     finding = Finding(
@@ -146,6 +146,12 @@ def _of_words(opened: Opened, files: list[str]) -> tuple[Finding, str, dict[str,
     )
     blanks = {word: "OUTCOME" for word in opened.unknown[:_MOST]}
     return finding, " ".join(["earnest doctor", quoted(files), *said(opened.columns, {**given, **blanks})]), {}
+
+
+def _given(opened: Opened) -> dict[str, str]:
+    """Words whose meaning is known already."""
+    known = opened.outcomes if isinstance(opened.outcomes, Mapping) else {}
+    return {str(word): meaning for word, meaning in known.items()}
 
 
 def _export_of(files: list[str]) -> str:
