@@ -62,6 +62,17 @@ def user_intervals(fit: Fit, users: Sequence[str] | int = 30, ax: Axes | None = 
     return axes
 
 
+def _whole_entries(text: str, width: int = 52, lines: int = 3) -> str:
+    """As many entries of "a from 0.1 to 0.2, b from ..." as the lines hold, and "..." for the others."""
+    entries = text.split(", ")
+    for kept in range(len(entries), 0, -1):
+        more = "" if kept == len(entries) else ", ..."
+        wrapped = textwrap.wrap(", ".join(entries[:kept]) + more, width, break_on_hyphens=False)
+        if len(wrapped) <= lines:
+            break
+    return "\n".join(wrapped)
+
+
 @style()
 def open_directions(found: Identifiability, n: int = 5, ax: Axes | None = None) -> Axes:
     """What do the votes leave open? Of the prior's variance, how much is left along the least known directions.
@@ -76,7 +87,7 @@ def open_directions(found: Identifiability, n: int = 5, ax: Axes | None = None) 
     """
     rows = found.directions.head(n).iloc[::-1]
     axes = ax if ax is not None else new_figure(width=8.4, height=1.3 + 0.62 * len(rows))[1][0]
-    labels = ["\n".join(textwrap.wrap(text.partition(" (mean")[0], 52)[:3]) for text in rows["meaning"]]
+    labels = [_whole_entries(text.partition(" (mean")[0]) for text in rows["meaning"]]
     place = name_rows(axes, labels, 8)
     left = rows["remaining"].to_numpy(dtype=float)
     axes.barh(place, left, 0.55, color=np.where(left > 0.25, ORANGE, BLUE))

@@ -2,7 +2,9 @@
 
 import re
 import runpy
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import earnest as er
@@ -58,6 +60,17 @@ def test_the_gallery_shows_every_figure():
         assert picture == f"gallery/{name}.png"
         assert 5_000 < (ROOT / "docs" / picture).stat().st_size < 160_000
     assert any("save_figure" in block.code for block in python("docs/gallery.md"))
+
+
+def test_labels_of_open_directions_are_not_cut_in_a_number():
+    entries = [f"skill[model_{k}] from 0.{k}1 to 0.{k}2" for k in range(1, 9)]
+    rows = pd.DataFrame({"remaining": [0.5, 0.4], "meaning": [", ".join(entries), "haste from 0.1 to 0.2 (mean ...)"]})
+    axes = er.plots.open_directions(SimpleNamespace(directions=rows))
+    short, long = (" ".join(label.get_text().split()) for label in axes.get_yticklabels())
+    assert short == "haste from 0.1 to 0.2"
+    *kept, last = long.split(", ")
+    assert kept == entries[: len(kept)]
+    assert last == "..."
 
 
 def test_the_stan_program_on_the_page_is_the_one_that_was_run():
