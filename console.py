@@ -216,7 +216,8 @@ def watch_summary(status: Status, store: str) -> list[str]:
     taken = status.taken
     lines = [f"{store}: {status.votes:,} votes, {taken.votes:,} of them new"]
     if taken.repeated:
-        lines.append(f"  note: {taken.repeated:,} votes had an id that was counted before, and were not counted again")
+        votes, were = ("1 vote", "was") if taken.repeated == 1 else (f"{taken.repeated:,} votes", "were")
+        lines.append(f"  note: {votes} had an id that was counted before, and {were} not counted again")
     if taken.quarantined:
         rows = (
             "1 row cannot be used and is"

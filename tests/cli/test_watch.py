@@ -118,7 +118,7 @@ def test_what_it_does_is_said(earnest, rows, tmp_path):
     words = ["watch", folder, "--once", "--store", tmp_path / "v.duckdb", "--out", tmp_path / "users.csv"]
     result = earnest(*words, "--comparison", "vote", "--quarantine", tmp_path / "bad.csv")
     for text in (
-        "50 votes, 50 of them new", "1 votes had an id that was counted before", "1 rows cannot be used",
+        "50 votes, 50 of them new", "1 vote had an id that was counted before", "1 row cannot be used",
         "a.jsonl (4 bytes) waits", "readme.txt: is no JSONL",
     ):  # fmt: skip
         assert text in result.output
