@@ -99,3 +99,21 @@ def test_what_is_not_there_is_one_message(earnest, tmp_path):
     assert "none.csv" in result.stderr
     path = logs.write(logs.healthy, tmp_path)
     assert "'usr'" in earnest("doctor", path, "--user", "usr", code=2).stderr
+
+
+@pytest.mark.parametrize(("users", "each", "word"), [(1, 200, "one user only"), (1000, 1, "one vote does not tell")])
+def test_what_stops_the_doctor_is_said_by_fit_and_threshold(earnest, tmp_path, monkeypatch, users, each, word):
+    """Each would report a mean attentiveness in three digits otherwise."""
+    monkeypatch.chdir(tmp_path)
+    logs.plain(logs.votes(51, users=users, each=each)).to_csv("v.csv", index=False)
+    assert word in earnest("doctor", "v.csv").output.replace("\n   ", "")
+    fitted = earnest("fit", "v.csv", "--out", "fit")
+    assert word in fitted.stderr
+    assert "next: earnest doctor v.csv" in fitted.stdout
+    for criterion in ("effective_labels", "share>=0.5"):
+        said = earnest("threshold", "fit", "--criterion", criterion).output
+        assert "Trust neither threshold nor ranking" in said
+        assert word in said
+        assert "next: earnest doctor v.csv" in said
+    told = json.loads(earnest("threshold", "fit", "--json").stdout)
+    assert word in told["recommendation"]["warning"]
