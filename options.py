@@ -108,6 +108,7 @@ def read_votes(
     What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV. What the
     fit's folder remembers of the command that made it holds where the user says nothing else.
     """
+    from .comparisons.fields import flattened
     from .comparisons.sources import open_source
 
     source = votes[0] if len(votes) == 1 else list(votes)
@@ -115,7 +116,7 @@ def read_votes(
     with working("reading votes"):
         columns = dict(reading["columns"])
         if fitted is not None and fitted.columns and not columns:
-            columns = _remembered(fitted.columns, open_source(source).columns)
+            columns = _remembered(fitted.columns, flattened(open_source(source)).columns)
             rest["outcomes"] = rest.get("outcomes") or _remembered_words(fitted.outcomes)
         if fitted is not None and _is_default("on_bad_rows"):
             rest["on_bad_rows"] = remembered(folder, fitted).get("on_bad_rows", rest["on_bad_rows"])
