@@ -88,6 +88,9 @@ def doctor(source: Any, *, outcomes: Outcomes = None, **columns: str | None) -> 
         outcomes: what the winner's values mean; see `read_comparisons`.
         **columns: names of columns, such as user="worker"; see `read_comparisons`.
 
+    Returns:
+        a `Diagnosis`: what the log holds, what speaks for and against it, the model and the command to go on with.
+
     Raises:
         InputError: there is nothing to read, or a column that was named does not exist.
         EarnestError: an option that is none, or a log on a cluster.

@@ -46,6 +46,9 @@ def to_pymc(model: BehaviorModel, log: ComparisonLog, latent: Form = "marginal")
         log: the comparisons.
         latent: "marginal" (users' latents integrated out) or "explicit".
 
+    Returns:
+        a `pm.Model`.
+
     Raises:
         InputError: the log does not suit the model.
         EarnestError: the explicit form of a model that tells kinds of users apart; they are summed out in the marginal.
