@@ -165,7 +165,7 @@ class MarginalEM:
         return float(objective), np.asarray(image)
 
     def _current_metric(self, free: np.ndarray) -> Any:
-        if not needs_metric(self.model, self.table):
+        if not self._has_metric:
             return None
         self._age += 1
         far = self._measured is None or np.max(np.abs(free - self._measured), initial=0.0) > _FAR
@@ -178,6 +178,10 @@ class MarginalEM:
             self._inverse = _metric(self.model, self.prior, *self.placed(free), self._expected)
             self._measured, self._age = np.array(free), 0
         return self._inverse
+
+    @cached_property
+    def _has_metric(self) -> bool:
+        return needs_metric(self.model, self.table)
 
     def objective(self, free: np.ndarray) -> float:
         """The marginal objective, on nodes placed for these very parameters."""

@@ -13,7 +13,7 @@ from .em import MarginalEM
 from .label import best_attentiveness
 from .ranks import rank_correlation
 from .results import Mode
-from .users import Workload, summarise
+from .users import Workload, posterior_means
 
 __all__ = ["canonical", "label_modes", "merged", "met", "modes_of"]
 
@@ -67,7 +67,7 @@ def _distance(x: np.ndarray, y: np.ndarray, users: np.ndarray | None) -> float:
 
 def _user_means(em: MarginalEM, work: Workload, free: np.ndarray) -> np.ndarray:
     own, problem = em.placed(free)
-    return np.asarray(summarise(em.model, own, replace(work, problem=problem)).mean[work.pattern_of_user])
+    return posterior_means(em.model, own, replace(work, problem=problem))[work.pattern_of_user]
 
 
 def merged(em: MarginalEM, work: Workload, runs: list[tuple[Ascent, int]], reach: float) -> list[tuple[Ascent, int]]:

@@ -19,7 +19,7 @@ from ..comparisons.patterns import starts_of
 from .arrays import DENSE_CELLS, DENSE_SIZE
 from .draws import around
 from .posteriors import Globals
-from .users import summarise, workload
+from .users import posterior_means, workload
 
 __all__ = ["ERROR", "Sample", "check_source", "first_sample", "grown", "larger", "scouts", "shift", "votes_of"]
 
@@ -176,7 +176,7 @@ def shift(at: Globals, sample: Sample) -> float:
     work = workload(counts)
     uniform = qmc.LatinHypercube(d=at.free.size, rng=np.random.default_rng(at.seed)).random(_DRAWS)
     noise = norm.ppf(np.clip(uniform, 1e-6, 1 - 1e-6)) * np.sqrt(1 - sample.share)
-    means = [summarise(at.model, point, work).mean for point in around(at.free, at.spread, noise)]
-    moved = np.stack(means) - summarise(at.model, at.free, work).mean
+    drawn = [posterior_means(at.model, point, work) for point in around(at.free, at.spread, noise)]
+    moved = np.stack(drawn) - posterior_means(at.model, at.free, work)
     squares = np.mean(moved[:, work.pattern_of_user] ** 2, axis=0)
     return float(np.sqrt(np.average(squares, weights=counts.multiplicity)))

@@ -14,7 +14,7 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _whole_lines():
     """Prose is not broken into lines, so that tests find a message as it was written; test_wording.py has the lines."""
     before = os.environ.get("COLUMNS")

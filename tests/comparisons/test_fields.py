@@ -94,6 +94,12 @@ def test_a_field_that_is_not_there_has_near_ones(tmp_path):
         read_comparisons(written(tmp_path / "log.jsonl", [nested(row) for row in votes()]), user="annotator.idd")
 
 
+def test_objects_that_could_be_anything_are_listed_with_their_fields(tmp_path):
+    rows = [{**row, "user": {"x": row["user"], "y": 1}} for row in votes()]
+    with pytest.raises(InputError, match=r"no user column.*'user', .*'user\.x', 'user\.y'"):
+        read_comparisons(written(tmp_path / "log.jsonl", rows))
+
+
 def test_a_column_with_a_dot_in_its_name_is_that_column(tmp_path):
     rows = [{**row, "annotator.id": f"p{row['user']}", "annotator": {"id": "other"}} for row in votes()]
     log = read_comparisons(written(tmp_path / "log.jsonl", rows), user="annotator.id")
