@@ -67,7 +67,7 @@ def _distance(x: np.ndarray, y: np.ndarray, users: np.ndarray | None) -> float:
 
 def _user_means(em: MarginalEM, work: Workload, free: np.ndarray) -> np.ndarray:
     own, problem = em.placed(free)
-    return posterior_means(em.model, own, replace(work, problem=problem))[work.pattern_of_user]
+    return np.asarray(posterior_means(em.model, own, replace(work, problem=problem))[work.pattern_of_user])
 
 
 def merged(em: MarginalEM, work: Workload, runs: list[tuple[Ascent, int]], reach: float) -> list[tuple[Ascent, int]]:
