@@ -136,7 +136,7 @@ def test_diagnostics_are_good(tree):
     assert float(rhat.to_dataarray().max()) < 1.05
 
 
-@pytest.mark.parametrize("tune", [20, 40, 200])
+@pytest.mark.parametrize("tune", [20, pytest.param(40, marks=pytest.mark.long), 200])
 def test_nothing_adapts_once_the_draws_begin(log, fit, tree, tune):
     # A step size that still follows the chain is no Markov chain; nothing in R-hat or ESS would show it.
     tree = tree if tune == SETTINGS["tune"] else short(log, fit, tune=tune, draws=60)

@@ -114,7 +114,7 @@ def test_where_votes_are_few_it_comes_to_rest_in_few_steps(sparse, monkeypatch):
     own = MarginalEM._raw_hessian
     monkeypatch.setattr(MarginalEM, "_raw_hessian", lambda self, free: looked.append(1) or own(self, free))
     found = {}
-    for start in (None, 1e-5, 0.2, 1.5, 8.0):
+    for start in (None, 1e-5, 8.0):
         begin = {} if start is None else {"start": {"skill_scale": start}}
         looked.clear()
         fit = er.fit_em(MODEL, sparse, restarts=False, **begin)
