@@ -43,7 +43,7 @@ def told():
 
 
 TOLD = told()
-SLOPES = TOLD[::2]  # gradients take most of the time
+SLOPES = tuple(name for k, name in enumerate(TOLD) if k % 3 == 0 or k % 5 == 0)  # they take most of the time
 
 
 def log_for(ties):
