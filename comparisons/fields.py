@@ -7,7 +7,7 @@ column of that name; the nested columns are carried through whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from .columns import REQUIRED, Columns, choose_columns
 from .sources import VIEW, FileSource, FrameSource, Source
 from .sql import connect, ident, literal
 
-__all__ = ["Field", "choose_nested", "fields_of", "flattened", "with_fields"]
+__all__ = ["Field", "available", "choose_nested", "fields_of", "flattened", "with_fields"]
 
 _LOOKED_AT = 1000  # rows in which fields are looked for, unless one is named that is in none of them
 _DEEPEST, _ELEMENTS = 5, 2  # levels of nesting; elements of a list (of two responses, say)
@@ -38,25 +38,39 @@ class Field:
 
 def choose_nested(source: Source, named: Mapping[str, str | None]) -> tuple[Source, Columns]:
     """What is what in a source (see `choose_columns`), which has the fields that were chosen as columns afterwards."""
-    fields: dict[str, Field] = {}
-    if _wanted(source, named):
-        fields = fields_of(source)
-        if any(name not in source.columns and name not in fields for name in named.values() if name and "." in name):
-            fields = fields_of(source, everywhere=True)
+    fields = _fields_with(source, named.values()) if _wanted(source, named) else {}
     chosen = choose_columns(source.label, list(source.columns), named, tuple(fields))
     taken = {name: fields[name] for name in chosen.columns.values() if name not in source.columns}
     return with_fields(source, taken), chosen
+
+
+def available(source: Source, wanted: Iterable[str]) -> set[str]:
+    """The columns of a source and the fields of its nested columns, those that are wanted in whatever row they are."""
+    return {*source.columns, *_fields_with(source, wanted)}
+
+
+def _fields_with(source: Source, wanted: Iterable[str | None]) -> dict[str, Field]:
+    """The fields of the first rows; where one that is wanted is in none of these, those of all rows."""
+    if not any(map(_nested, source.columns.values())):
+        return {}
+    found = fields_of(source)
+    missing = any(_is_path(source, name) and name not in found for name in wanted)
+    return fields_of(source, everywhere=True) if missing else found
+
+
+def _is_path(source: Source, name: object) -> bool:
+    return isinstance(name, str) and "." in name and name not in source.columns
 
 
 def _wanted(source: Source, named: Mapping[str, str | None]) -> bool:
     """Whether fields matter: one is named, or columns alone do not say what a log must say."""
     if not any(_nested(kind) for kind in source.columns.values()):
         return False
-    if any(isinstance(name, str) and "." in name and name not in source.columns for name in named.values()):
+    if any(_is_path(source, name) for name in named.values()):
         return True
-    plain = [name for name, kind in source.columns.items() if not _nested(kind)]
-    found = choose_columns(source.label, plain, {}, strict=False).columns
-    return any(named.get(standard) is None and standard not in found for standard in REQUIRED)
+    plain = [name for name, kind in source.columns.items() if not _nested(kind) or name in named.values()]
+    found = choose_columns(source.label, plain, named, strict=False).columns
+    return any(standard not in found for standard in REQUIRED)
 
 
 def _nested(kind: str) -> bool:

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from earnest import InputError, doctor, read_comparisons
 from earnest.cli import main
+from earnest.comparisons.fields import available
+from earnest.comparisons.sources import open_source
 
 
 def votes(n=400, seed=1):
@@ -98,6 +100,22 @@ def test_objects_that_could_be_anything_are_listed_with_their_fields(tmp_path):
     rows = [{**row, "user": {"x": row["user"], "y": 1}} for row in votes()]
     with pytest.raises(InputError, match=r"no user column.*'user', .*'user\.x', 'user\.y'"):
         read_comparisons(written(tmp_path / "log.jsonl", rows))
+
+
+def test_a_user_who_is_named_ends_the_question_which_column_it_is(tmp_path):
+    rows = [{**row, "judge": "j", "worker": "w", "more": {"k": 1}} for row in votes()]
+    for row in rows:
+        del row["user"]
+    log = read_comparisons(written(tmp_path / "log.jsonl", rows), user="judge")
+    assert list(log.users) == ["j"]
+
+
+def test_a_late_field_of_a_fit_is_remembered(tmp_path):
+    rows = [{**row, "more": {"topic": "x"} if number > 1200 else {}} for number, row in enumerate(votes(1300))]
+    late = written(tmp_path / "log.jsonl", rows)
+    source = open_source(late)
+    assert "more.topic" not in available(source, [])
+    assert "more.topic" in available(source, ["more.topic"])
 
 
 def test_a_column_with_a_dot_in_its_name_is_that_column(tmp_path):
