@@ -213,18 +213,17 @@ def watch_line(status: Status) -> str:
 
 def watch_summary(status: Status, store: str) -> list[str]:
     """What a watch did, when it has ended."""
+    from .comparisons.words import counted
+
     taken = status.taken
     lines = [f"{store}: {status.votes:,} votes, {taken.votes:,} of them new"]
     if taken.repeated:
-        votes, were = ("1 vote", "was") if taken.repeated == 1 else (f"{taken.repeated:,} votes", "were")
+        were = "was" if taken.repeated == 1 else "were"
+        votes = counted(taken.repeated, "vote")
         lines.append(f"  note: {votes} had an id that was counted before, and {were} not counted again")
     if taken.quarantined:
-        rows = (
-            "1 row cannot be used and is"
-            if taken.quarantined == 1
-            else f"{taken.quarantined:,} rows cannot be used and are"
-        )
-        lines.append(f"  note: {rows} in the store with the reason")
+        rows, are = counted(taken.quarantined, "row"), "is" if taken.quarantined == 1 else "are"
+        lines.append(f"  note: {rows} cannot be used and {are} in the store with the reason")
     if status.waiting:
         names = ", ".join(f"{name} ({size:,} bytes)" for name, size in list(status.waiting.items())[:5])
         more = f" and {len(status.waiting) - 5} more" if len(status.waiting) > 5 else ""
@@ -428,10 +427,9 @@ def say(text: str, err: bool = False) -> None:
     click.echo(wrapped(in_shell(text)), err=err)
 
 
-def say_next(*commands: str) -> None:
+def say_next(command: str) -> None:
     """Print the command to run next, whole: it is to be copied."""
-    for command in commands:
-        click.echo(f"next: earnest {command}")
+    click.echo(f"next: earnest {command}")
 
 
 def warn(text: str) -> None:
@@ -466,6 +464,8 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
     """Print what was learned, the parameters with few entries in full."""
     import numpy as np
 
+    from .comparisons.words import counted
+
     click.echo(
         f"{fitted.status} after {fitted.iterations} iterations, objective {fitted.objective_trace[-1]:,.2f} nats"
     )
@@ -487,13 +487,13 @@ def say_fit(fitted: Fit, log: ComparisonLog) -> None:
         click.echo(table(["parameter", "estimate", "s.e."], rows))
     means = fitted.attentiveness["mean"]
     low, middle, high = means.quantile([0.25, 0.5, 0.75])
-    who = f"{len(means):,} user{'' if len(means) == 1 else 's'}"
+    who = counted(len(means), "user")
     say(f"attentiveness of {who}: quarter below {low:.2f}, half {middle:.2f}, quarter above {high:.2f}")
 
 
 def say_doubts(fitted: Fit) -> bool:
     """Warn where a fit's votes tell nothing of users; True if so."""
-    from .diagnostics.doctor_doubts import doubts_of_fit
+    from .inference.doubts import doubts_of_fit
 
     doubts = doubts_of_fit(fitted)
     if doubts:

@@ -108,7 +108,7 @@ def read_votes(
     What was read is said on standard error if `quiet`: standard output then holds nothing but JSON or CSV. What the
     fit's folder remembers of the command that made it holds where the user says nothing else.
     """
-    from .comparisons.fields import flattened
+    from .comparisons.fields import available
     from .comparisons.sources import open_source
 
     source = votes[0] if len(votes) == 1 else list(votes)
@@ -116,7 +116,7 @@ def read_votes(
     with working("reading votes"):
         columns = dict(reading["columns"])
         if fitted is not None and fitted.columns and not columns:
-            columns = _remembered(fitted.columns, flattened(open_source(source)).columns)
+            columns = _remembered(fitted.columns, available(open_source(source), fitted.columns.values()))
             rest["outcomes"] = rest.get("outcomes") or _remembered_words(fitted.outcomes)
         if fitted is not None and _is_default("on_bad_rows"):
             rest["on_bad_rows"] = remembered(folder, fitted).get("on_bad_rows", rest["on_bad_rows"])
@@ -129,9 +129,9 @@ def read_votes(
 
 def sizes(log: ComparisonLog) -> str:
     """How many votes of how many users on how many models."""
-    votes, users = len(log), len(log.users)
-    said = f"{votes:,} vote{'' if votes == 1 else 's'} of {users:,} user{'' if users == 1 else 's'}"
-    return f"{said} on {len(log.models):,} models"
+    from .comparisons.words import counted
+
+    return f"{counted(len(log), 'vote')} of {counted(len(log.users), 'user')} on {len(log.models):,} models"
 
 
 def _is_default(option: str) -> bool:
@@ -323,13 +323,6 @@ def threshold_of(text: str, fitted: Fit) -> float:
             f"expected a number from 0 to 1 or 'recommended', got {text!r}", param_hint="--threshold"
         )
     return value
-
-
-def said(columns: Mapping[str, str], outcomes: Mapping[str, str] | None) -> list[str]:
-    """Options of reading as they are typed."""
-    from .diagnostics.doctor_unreadable import said as typed
-
-    return typed(columns, outcomes)
 
 
 def after_threshold(curve: ThresholdCurve, best: Recommendation, folder: str, votes: str) -> str:

@@ -13,6 +13,7 @@ from .kinds import few, source_columns
 from .recipe import Fault, Recipe
 from .sources import ROW, VIEW
 from .sql import ident, literal
+from .words import counted
 
 MANY = 5_000_000
 """Rows up to which repeated ones are counted exactly."""
@@ -172,8 +173,7 @@ def first_fault(
         connection, recipe, f"SELECT CAST({ident(column)} AS VARCHAR) FROM {VIEW} WHERE {ident(ROW)} = {row}"
     )
     _, wrong, remedy = describe(recipe, fault, value)
-    more = "1 more row" if n_bad == 2 else f"{n_bad - 1:,} more rows"
-    others = f" ({more} cannot be used)" if n_bad > 1 else ""
+    others = f" ({counted(n_bad - 1, 'more row')} cannot be used)" if n_bad > 1 else ""
     return InputError(f"{recipe.source.place(row)}, column {column!r}: {wrong}; {remedy}{others}. {hint}")
 
 

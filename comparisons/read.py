@@ -18,6 +18,7 @@ from .outcomes import Outcomes, check_mapping
 from .recipe import Recipe, check_distinct_columns
 from .sources import ROW, VIEW, FileSource, open_source
 from .sql import connect, ident, literal
+from .words import counted
 from .write import copy_options
 
 
@@ -122,9 +123,10 @@ def _repeated_ids(recipe: Recipe, findings: Findings) -> int:
 def _note_repeats(log: ComparisonLog, findings: Findings) -> None:
     about = "" if findings.rows <= MANY else "about "
     if findings.repeated and "comparison" not in log.mapping:
+        equal = "equals" if findings.repeated == 1 else "equal"
         log.notes.append(
-            f"{about}{findings.repeated:,} {'row equals' if findings.repeated == 1 else 'rows equal'} an earlier row "
-            "in every column; each is counted as a vote of its own (name a comparison column if votes have ids)"
+            f"{about}{counted(findings.repeated, 'row')} {equal} an earlier row in every column; "
+            "each is counted as a vote of its own (name a comparison column if votes have ids)"
         )
     for name, column in log.recipe.carried.items():
         if name != column:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +75,8 @@ def write_log(log: ComparisonLog, path: str | os.PathLike[str]) -> int:
     options, names = copy_options(path), ", ".join(map(ident, log.columns))
     described = log.query(f"DESCRIBE SELECT {names} FROM log")["column_type"].to_pylist()
     if set(described) <= _PLAIN:
-        with atomic_file(path) as temporary:
-            try:
-                return _as_they_come(log, names, str(temporary), options)
-            except _OutOfOrderError:
-                temporary.unlink(missing_ok=True)
-            return log.execute(_copy(f'SELECT {names} FROM log ORDER BY "row"', str(temporary), options))
+        with suppress(_OutOfOrderError), atomic_file(path) as temporary:
+            return _as_they_come(log, names, str(temporary), options)
     return write_query(log, f'SELECT {names} FROM log ORDER BY "row"', path)
 
 

@@ -30,7 +30,7 @@ def curve_line(curve: ThresholdCurve) -> str:
 
 def recommendation_line(best: Recommendation) -> str:
     """The threshold, what it keeps, and whether to trust it."""
-    warned = "" if not best.warning else f"; {DOUBTED}" if best.warning.startswith("Trust") else "; see warning"
+    warned = "" if not best.warning else f"; {DOUBTED}" if best.doubted else "; see warning"
     return (
         f"<Recommendation: threshold {best.threshold:.4f}, {best.users:,} users, {best.labels:,} labels "
         f"({best.gain:+.1%}){warned}>"

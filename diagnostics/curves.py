@@ -41,6 +41,7 @@ class Recommendation:
             criterion than effective labels.
         warning: a sentence where only the ranking of users is identified, so that no threshold on the absolute scale is
             to be trusted, or where the votes do not even tell that; else "".
+        doubted: whether it is the latter.
     """
 
     threshold: float
@@ -54,6 +55,7 @@ class Recommendation:
     flat: tuple[float, float] = (0.0, 0.0)
     interval: tuple[float, float] | None = None
     warning: str = ""
+    doubted: bool = False
 
     def __repr__(self) -> str:
         return recommendation_line(self)
@@ -197,6 +199,7 @@ class ThresholdCurve:
             flat,
             interval,
             warning,
+            bool(doubt),
         )
 
     def regret(self, fit: Fit) -> Regret:

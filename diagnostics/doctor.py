@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..comparisons.files import is_path
 from ..comparisons.outcomes import Outcomes
+from ..comparisons.words import counted
+from ..inference.finding import Finding
 from .doctor_counts import Holdings
-from .doctor_finding import Finding, counted
 from .doctor_findings import findings
 from .doctor_findings_users import contrary
 from .doctor_reading import Opened, check_named, open_log

@@ -15,7 +15,7 @@ from scipy import stats
 from ..comparisons import ComparisonLog
 from ..comparisons.columns import USUAL
 from ..comparisons.sql import ident
-from .doctor_evidence import Evidence, Votes
+from ..inference.evidence import Evidence, Votes
 
 __all__ = ["Holdings"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ..comparisons.words import listed
+from ..inference.doubts import FEW, few_users, no_signal
+from ..inference.finding import Finding
 from .doctor_counts import Holdings
-from .doctor_doubts import FEW, few_users, no_signal
-from .doctor_finding import Finding, listed
 from .doctor_findings_columns import of_columns
 from .doctor_findings_users import of_users
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..inference.doubts import FEW, gold_missed
+from ..inference.finding import Finding
 from .doctor_counts import Holdings
-from .doctor_doubts import FEW, gold_missed
-from .doctor_finding import Finding
 from .doctor_findings_users import tells_users
 from .doctor_looks import agreement_by_dwell, agreement_on_items
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..comparisons.words import called, counted_users
+from ..inference.doubts import FEW, LEAST_USERS, one_vote
+from ..inference.finding import Finding
 from .doctor_counts import Holdings
-from .doctor_doubts import FEW, LEAST_USERS, one_vote
-from .doctor_finding import Finding, called, counted_users
 
 __all__ = ["contrary", "of_users", "tells_users"]
 

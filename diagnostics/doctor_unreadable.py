@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..comparisons.outcomes import Outcomes
-from .doctor_finding import Finding
+from ..inference.finding import Finding
 from .doctor_reading import WHAT, Opened
 from .words import listed as in_a_row
 

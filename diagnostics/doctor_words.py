@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..comparisons.markup import card, code, points, sentences
+from ..comparisons.words import counted
 from .doctor_counts import Holdings
-from .doctor_finding import counted
 
 if TYPE_CHECKING:
     from .doctor import Diagnosis

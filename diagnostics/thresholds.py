@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from ..comparisons.errors import EarnestError, InputError
+from ..inference.doubts import doubts_of_counts, doubts_of_fit
 from ..models.behavior import BehaviorModel
 from .bands import MOST_DRAWS, Drawn, bands, drawn_of_fit, drawn_users
 from .curves import Recommendation, Regret, ThresholdCurve, curve_table
-from .doctor_doubts import doubts_of_counts, doubts_of_fit
 from .scale import Scale, scale_of_fit, scale_of_posterior
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..comparisons.markup import bars, card, cell_table, points
+from .doubts import doubts_of_fit
 
 if TYPE_CHECKING:
     from .results import Fit
 
-__all__ = ["doubts_about", "fit_card"]
+__all__ = ["fit_card"]
 
 _BINS, _SHOWN = 25, 12
 
@@ -27,7 +28,7 @@ def fit_card(fit: Fit) -> str:
         "votes": f"{votes:,.0f} of {times.sum():,.0f} users on {fit.schema.n_models:,} models",
         "status": f"{fit.status} after {fit.iterations} iterations ({fit.method} EM, {fit.objective})",
     }
-    doubts = doubts_about(fit)
+    doubts = doubts_of_fit(fit)
     parts = [points([("warning", doubts)] if doubts else [])]
     if known.any():
         low, middle, high = np.quantile(np.repeat(means[known], times[known].astype(int)), [0.25, 0.5, 0.75])
@@ -41,16 +42,6 @@ def fit_card(fit: Fit) -> str:
     parts.append(_parameters(fit))
     parts.append(points(("note", note) for note in fit.notes))
     return card("Fit", facts, *parts)
-
-
-def doubts_about(fit: Fit) -> str:
-    """Why neither threshold nor ranking is to be trusted, or "".
-
-    The one look upwards, at the time of showing: a card that shows a ranking without this would be believed.
-    """
-    from ..diagnostics.doctor_doubts import doubts_of_fit
-
-    return doubts_of_fit(fit)
 
 
 def _parameters(fit: Fit) -> str:

@@ -110,11 +110,11 @@ class Fit:
     effects: Effects | None = None
 
     def __repr__(self) -> str:
-        from .cards import doubts_about
+        from .doubts import doubts_of_fit
 
         times = self.counts.multiplicity
         users = len(self.attentiveness) if times is None else round(float(times.sum()))
-        doubted = "; trust neither ranking nor threshold" if doubts_about(self) else ""
+        doubted = "; trust neither ranking nor threshold" if doubts_of_fit(self) else ""
         return (
             f"<Fit {self.method} EM, {self.objective}: {users:,} users, "
             f"{self.schema.n_models} models, {self.status} after {self.iterations} iterations{doubted}>"

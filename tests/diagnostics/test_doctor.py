@@ -15,8 +15,8 @@ import pytest
 import earnest as er
 from earnest.diagnostics.doctor_columns import Profile, likely_columns
 from earnest.diagnostics.doctor_counts import Holdings
-from earnest.diagnostics.doctor_doubts import doubts_of_counts
-from earnest.diagnostics.doctor_evidence import Evidence, Votes
+from earnest.inference.doubts import doubts_of_counts
+from earnest.inference.evidence import Evidence, Votes
 
 _spec = importlib.util.spec_from_file_location("sick_logs", Path(__file__).with_name("sick_logs.py"))
 logs = importlib.util.module_from_spec(_spec)

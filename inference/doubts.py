@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .doctor_evidence import Evidence, Votes
-from .doctor_finding import Finding, counted_users
+from ..comparisons.words import counted_users
+from .evidence import Evidence, Votes
+from .finding import Finding
 
 if TYPE_CHECKING:
     from ..comparisons.cells import Counts
-    from ..inference import Fit
+    from .results import Fit
 
 __all__ = [
     "FEW",
