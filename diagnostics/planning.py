@@ -276,7 +276,7 @@ def _verdict(
     labels = users * votes
     gains = {what: here[what] / here["unfiltered"] - 1 for what in ("filtered", "weighted")}
     said = [
-        f"With a gap of {here['gap']:g} log-odds (who attends takes the better model's response "
+        f"With a gap of {here['gap']:.3g} log-odds (who attends takes the better model's response "
         f"{_percent(here['advantage'])} of the time) and a concentration of {concentration:g}, {labels:,} labels of "
         f"which {_percent(population.mean)} are attended would be worth {here['unfiltered']:,.0f} as they are, "
         f"{here['filtered']:,.0f} after the best cut ({gains['filtered']:+.0%}), {here['weighted']:,.0f} with weights "
